@@ -15,6 +15,7 @@ CREATE TABLE files (
     received BIGINT NOT NULL,
     accepted BIGINT NOT NULL,
     quarantined BIGINT NOT NULL,
+    code_version VARCHAR NOT NULL,
     run_id VARCHAR NOT NULL,
     loaded_at TIMESTAMP NOT NULL,
     CHECK (received = accepted + quarantined)

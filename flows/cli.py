@@ -1,0 +1,264 @@
+"""The command line. Heavy imports stay inside the commands: `--help` must not pay for torch.
+
+Exit codes: 0 done, 1 refused input or failed gate, 2 usage.
+"""
+
+import errno
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from creditflow import __version__
+from creditflow.errors import CreditflowError, HomeUnusable, UsageError
+from creditflow.month import Month, month_range
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from flows.settings import Settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Monthly credit-default scoring: load, validate, train or reuse, score, report.",
+    epilog="Everything is kept under CREDITFLOW_HOME; .env.example lists all settings.",
+)
+
+MonthArgument = Annotated[str, typer.Argument(metavar="MONTH", help="A month, as YYYY-MM.")]
+
+
+class FileFormat(StrEnum):
+    """Formats that `simulate` writes."""
+
+    csv = "csv"
+    csv_gz = "csv.gz"
+    parquet = "parquet"
+    xlsx = "xlsx"
+
+
+class OutputFormat(StrEnum):
+    """How `sql` prints a result."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+# ── Commands that run months ────────────────────────────────────────────────────────────────────
+
+
+@app.command()
+def demo(
+    months: Annotated[int, typer.Option(min=2, max=120, help="Months to simulate.")] = 8,
+    clients: Annotated[int, typer.Option(min=200, help="Clients in the first month.")] = 5000,
+) -> None:
+    """Simulate a portfolio and run every month of it."""
+    from flows import show, workflows
+
+    settings = _settings()
+    first, last = workflows.DEMO_FIRST, workflows.DEMO_FIRST.plus(months - 1)
+    workflows.simulate_demo(settings, first, months, clients)
+    show.print_lines(workflows.run_range(settings, first, last, "demonstration on simulated data"))
+    show.print_where(settings)
+
+
+@app.command()
+def run(
+    month: MonthArgument,
+    retrain: Annotated[bool, typer.Option("--retrain", help="Develop the models anew.")] = False,
+) -> None:
+    """Run one month: load, validate, train or reuse, score, report, publish."""
+    from flows import show, workflows
+
+    settings = _settings()
+    show.print_lines([workflows.run_one(settings, Month.parse(month), retrain)])
+    show.print_where(settings)
+
+
+@app.command()
+def backfill(
+    first: Annotated[str, typer.Argument(metavar="FIRST", help="The first month, as YYYY-MM.")],
+    last: Annotated[str, typer.Argument(metavar="LAST", help="The last month, as YYYY-MM.")],
+    reason: Annotated[str, typer.Option(help="Why; kept with the backfill.")],
+) -> None:
+    """Run several months in order, each as its monthly run would have gone at that time."""
+    from flows import show, workflows
+
+    if not reason.strip():
+        raise UsageError("--reason", expected="a few words", found="none", remedy="Say why, for the record.")
+    settings = _settings()
+    show.print_lines(workflows.run_range(settings, Month.parse(first), Month.parse(last), reason))
+    show.print_where(settings)
+
+
+@app.command()
+def study(
+    file: Annotated[Path, typer.Argument(help="The UCI data set, in any of its spellings.")],
+    out: Annotated[Path, typer.Option(help="Folder for study.html and study.json.")] = Path("study"),
+) -> None:
+    """Reproduce the study that creditflow grew out of, beside the published figures."""
+    from flows import show, workflows
+
+    show.print_lines(workflows.run_study(_settings(), file, out))
+
+
+# ── Commands that bring data in ─────────────────────────────────────────────────────────────────
+
+
+@app.command()
+def simulate(
+    first: Annotated[str, typer.Option(help="The first month, as YYYY-MM.")] = "2026-01",
+    months: Annotated[int, typer.Option(min=1, max=1200, help="How many months.")] = 12,
+    clients: Annotated[int, typer.Option(min=1, help="Clients in the first month.")] = 5000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the portfolio.")] = 42,
+    shock: Annotated[str | None, typer.Option(help="A month with a shock, as YYYY-MM.")] = None,
+    file_format: Annotated[
+        FileFormat, typer.Option("--format", help="Format of the files.")
+    ] = FileFormat.csv,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that differ.")] = False,
+) -> None:
+    """Write a simulated panel of clients and outcomes into the inbox."""
+    from flows import show, workflows
+
+    shocked = Month.parse(shock) if shock else None
+    written = workflows.simulate_inbox(
+        _settings(), Month.parse(first), months, clients, seed, shocked, file_format.value, overwrite
+    )
+    show.print_paths(written)
+
+
+@app.command("import-uci")
+def import_uci(
+    file: Annotated[Path | None, typer.Argument(help="The data set; downloaded when left out.")] = None,
+    first: Annotated[str, typer.Option(help="The first month, as YYYY-MM.")] = "2005-04",
+    months: Annotated[int, typer.Option(min=1, max=1200, help="How many months to split it into.")] = 6,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that differ.")] = False,
+) -> None:
+    """Split the UCI data set by ID order into monthly client and outcome files in the inbox."""
+    from flows import show, workflows
+
+    show.print_lines(workflows.import_uci(_settings(), file, Month.parse(first), months, overwrite))
+
+
+# ── Commands that ask ───────────────────────────────────────────────────────────────────────────
+
+
+@app.command()
+def sql(
+    query: Annotated[str | None, typer.Argument(help="One SELECT on the published database.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="A file that holds the query.")] = None,
+    output: Annotated[OutputFormat, typer.Option("--format", help="How to print it.")] = OutputFormat.table,
+) -> None:
+    """Query the published database with SQL."""
+    from flows import show
+
+    show.print_frame(_answer(query, file), output.value)
+
+
+@app.command()
+def status() -> None:
+    """Show every month: files, rows, model, scores, outcomes, report, last run."""
+    from flows import show
+    from tasks.home import Home
+    from tasks.status import month_table
+
+    settings = _settings()
+    show.print_status(month_table(Home(settings.home)), settings.home)
+
+
+def _answer(query: str | None, file: Path | None) -> "pl.DataFrame":
+    from sql.warehouse import ask, open_published
+    from tasks.home import Home
+
+    text = _query_text(query, file)
+    with open_published(Home(_settings().home).published) as con:
+        return ask(con, text)
+
+
+def _query_text(query: str | None, file: Path | None) -> str:
+    if (query is None) == (file is None):
+        raise UsageError(
+            "creditflow sql",
+            expected="either a query or --file",
+            found="both" if query else "neither",
+            remedy="For example: creditflow sql 'SELECT * FROM portfolio_by_month'.",
+        )
+    return query if file is None else _read(file)  # type: ignore[return-value]
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            str(file), expected="a readable UTF-8 text file", found=str(error), remedy="Check the path."
+        ) from error
+
+
+# ── Frame ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"creditflow {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None: ...
+
+
+def _settings() -> "Settings":
+    """The settings in force, with the environment made quiet before anything heavy is imported."""
+    from flows.quiet import prepare_environment
+    from flows.settings import load_settings
+
+    settings = load_settings()
+    prepare_environment(settings.home, settings.log_level)
+    return settings
+
+
+def main() -> NoReturn:
+    """Entry point: turns creditflow's errors into one line and an exit code."""
+    try:
+        app()
+    except CreditflowError as error:
+        _fail(error)
+    except OSError as error:
+        _fail(_storage_error(error))
+    except KeyboardInterrupt:
+        typer.echo(
+            "creditflow: stopped; nothing half-written was kept. Run the same command again.", err=True
+        )
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _fail(error: CreditflowError) -> NoReturn:
+    typer.echo(f"creditflow: {error}", err=True)
+    sys.exit(error.exit_code)
+
+
+def _storage_error(error: OSError) -> CreditflowError:
+    """A full, read-only or forbidden disk is an answer, not a crash; any other OSError is a bug."""
+    expected_kinds = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EIO}
+    if error.errno not in expected_kinds:
+        raise error
+    return HomeUnusable(
+        str(error.filename or "disk"),
+        expected="a writable disk with space left",
+        found=error.strerror or str(error),
+        remedy="Free space or correct the permissions, then run again.",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""Makes Prefect, Great Expectations and Evidently quiet and private before they are imported.
+
+No telemetry, no network but loopback, Prefect's own files under CREDITFLOW_HOME. Values that the
+environment already sets are respected, so that an installation may point to its own Prefect server.
+"""
+
+import logging
+import os
+from pathlib import Path
+
+
+def prepare_environment(home: Path, log_level: str = "CRITICAL") -> None:
+    """Sets what has to be set before the first heavy import."""
+    defaults = {
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "GX_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_LEVEL": log_level,
+        "PREFECT_LOGGING_SERVER_LEVEL": log_level,
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+        "PREFECT_HOME": str(home / "prefect"),
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)

@@ -1,0 +1,79 @@
+"""Every setting of creditflow, read from the environment (`CREDITFLOW_*`) or a `.env` file.
+
+`.env.example` lists them all; a test keeps it true.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from creditflow.errors import UsageError
+
+_CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """How a run behaves. Values are checked when they are read."""
+
+    model_config = SettingsConfigDict(env_prefix="CREDITFLOW_", env_file=".env", extra="ignore")
+
+    home: Path = Field(
+        _CHECKOUT / "var",
+        description="Folder that holds inbox, warehouse, artifacts and everything published.",
+    )
+    seed: int = Field(42, ge=0, description="Seed of every random choice: splits, models, samples.")
+    max_quarantine_share: float = Field(
+        0.05, ge=0, le=1, description="Share of rows set aside above which a file is refused."
+    )
+    max_model_age_months: int = Field(
+        6, ge=1, description="Age in months at which the champion is retrained."
+    )
+    training_window_months: int = Field(
+        12, ge=1, description="How many of the newest months with known outcomes a model learns from."
+    )
+    training_max_rows: int = Field(
+        200_000,
+        ge=1_000,
+        description="Most client-months a model learns from; beyond that a seeded sample is drawn.",
+    )
+    base_points: int = Field(600, description="Score points at the base odds.")
+    base_odds: float = Field(
+        30, gt=0, description="Odds of non-default to default that earn the base points."
+    )
+    points_to_double: float = Field(20, gt=0, description="Points that double the odds.")
+    report_sample_rows: int = Field(
+        50_000, ge=100, description="Most clients a side in Evidently's reports; a seeded sample beyond that."
+    )
+    evidently: bool = Field(True, description="Whether Evidently's two pages are built.")
+    memory_limit: str | None = Field(
+        None, pattern=r"^\d+(\.\d+)?\s*[KMGT]i?B$", description="DuckDB's memory limit, such as 4GB."
+    )
+    lock_wait_seconds: float = Field(
+        10, ge=0, description="How long a run waits for another one on the same home before it is refused."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
+        "CRITICAL",
+        description="Level of Prefect's log on the terminal; errors are shown by the command line.",
+    )
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings in force; `overrides` win over the environment.
+
+    Raises:
+        UsageError: a value is not acceptable; the first one is named.
+    """
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        raise UsageError(
+            f"setting CREDITFLOW_{name.removeprefix('CREDITFLOW_')}",
+            expected=first["msg"].lower(),
+            found=repr(first["input"]),
+            remedy="Correct it in the environment or in .env; .env.example describes every setting.",
+        ) from error
+    return settings.model_copy(update={"home": settings.home.expanduser().resolve()})

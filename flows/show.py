@@ -1,0 +1,131 @@
+"""How the command line shows things: progress, lines, tables."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from creditflow.month import Month
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from flows.settings import Settings
+
+# What is a result goes to stdout, so that it can be piped; progress and hints go to stderr.
+out = Console(soft_wrap=True, highlight=False)
+hints = Console(stderr=True, highlight=False)
+STAGES = 8
+Step = Callable[[str, int, int], None]
+
+
+# ── Progress ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _bar() -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TimeElapsedColumn(),
+        console=hints,
+        transient=True,
+    )
+
+
+@contextmanager
+def progress(months: Sequence[Month]) -> Iterator[None]:
+    """A bar over the stages of the months to run."""
+    from tasks import stage
+
+    with _bar() as bar:
+        row = bar.add_task("starting Prefect", total=len(months) * STAGES)
+
+        def listen(name: str, month: Month, moment: Literal["start", "end"]) -> None:
+            if moment == "start":
+                bar.update(row, description=f"{month}  {name}")
+            else:
+                bar.advance(row)
+
+        stage.listeners.append(listen)
+        try:
+            yield
+        finally:
+            stage.listeners.remove(listen)
+
+
+@contextmanager
+def steps(what: str) -> Iterator[Step]:
+    """A bar for work that counts its own steps: call it with (description, done, total)."""
+    with _bar() as bar:
+        row = bar.add_task(what, total=None)
+
+        def step(description: str, done: int, total: int) -> None:
+            bar.update(row, description=f"{what}  {description}", completed=done, total=total)
+
+        yield step
+
+
+# ── Results ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def print_lines(lines: Sequence[str]) -> None:
+    """Lines as they are; nothing in them is markup."""
+    for line in lines:
+        out.print(escape(line))
+
+
+def print_paths(paths: Sequence[Path]) -> None:
+    print_lines([str(path) for path in paths])
+
+
+def print_where(settings: "Settings") -> None:
+    """Where to look next."""
+    from tasks.home import Home
+
+    home = Home(settings.home)
+    hints.print(f"report    {escape(str(home.reports / 'index.html'))}", soft_wrap=True)
+    hints.print(f"database  {escape(str(home.published))}   (creditflow sql 'SELECT …')", soft_wrap=True)
+
+
+def print_frame(frame: "pl.DataFrame", form: str) -> None:
+    """A query's result as an aligned table, CSV or JSON."""
+    if form == "csv":
+        sys.stdout.write(frame.write_csv())
+    elif form == "json":
+        sys.stdout.write(frame.write_json() + "\n")
+    else:
+        out.print(_table(frame))
+        hints.print(f"{frame.height:,} row{'' if frame.height == 1 else 's'}")
+
+
+def print_status(frame: "pl.DataFrame", home: Path) -> None:
+    """The months, or a hint when there are none."""
+    if frame.is_empty():
+        hints.print(f"No month yet in {escape(str(home))}. Begin with: creditflow demo")
+        return
+    out.print(_table(frame))
+
+
+def _table(frame: "pl.DataFrame") -> Table:
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for name, dtype in frame.schema.items():
+        table.add_column(escape(name), justify="right" if dtype.is_numeric() else "left", overflow="fold")
+    for row in frame.iter_rows():
+        table.add_row(*(_cell(value) for value in row))
+    return table
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:,.4f}".rstrip("0").rstrip(".")
+    return escape(str(value))

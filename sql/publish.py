@@ -1,0 +1,69 @@
+"""Publishes the readers' database: the tables and views that analysts query, replaced by rename.
+
+A reader that has the earlier file open keeps it until it closes; nobody sees half a month.
+"""
+
+import os
+from pathlib import Path
+
+import duckdb
+
+from sql.library import scripts
+from sql.warehouse import translated_errors
+
+TABLES = (
+    "files",
+    "clients",
+    "outcomes",
+    "quarantine",
+    "expectation_results",
+    "models",
+    "decisions",
+    "scores",
+    "scores_history",
+    "drift",
+    "drift_bins",
+    "performance",
+    "runs",
+    "backfills",
+    "stage_timings",
+)
+# Readable by clients from DuckDB 1.4 on; the default storage of 2.0 is not.
+STORAGE_VERSION = "v1.4.0"
+
+
+def publish(con: duckdb.DuckDBPyConnection, target: Path) -> Path:
+    """Writes a new database beside `target` and renames it into place.
+
+    Raises:
+        HomeUnusable: the disk is full, read-only or not permitted.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = target.with_name(f".{target.name}.{os.getpid()}.new")
+    fresh.unlink(missing_ok=True)
+    try:
+        with translated_errors(target):
+            _copy_tables(con, fresh)
+            _add_views(fresh)
+        fresh.replace(target)
+    finally:
+        fresh.unlink(missing_ok=True)
+    return target
+
+
+def _copy_tables(con: duckdb.DuckDBPyConnection, fresh: Path) -> None:
+    quoted = str(fresh).replace("'", "''")
+    con.execute(f"ATTACH '{quoted}' AS published (STORAGE_VERSION '{STORAGE_VERSION}')")
+    try:
+        for table in TABLES:
+            con.execute(f"CREATE TABLE published.{table} AS FROM {table}")
+    finally:
+        con.execute("DETACH published")
+
+
+def _add_views(fresh: Path) -> None:
+    # A connection of its own, so that no view remembers the name of the file while it was new.
+    with duckdb.connect(str(fresh)) as con:
+        for view in scripts("views"):
+            con.execute(view.text)
+        con.execute("CHECKPOINT")

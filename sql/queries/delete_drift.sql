@@ -1,0 +1,3 @@
+-- Empties a month's partition. Owner: tasks/monitor.py.
+DELETE FROM drift
+WHERE month = $month

@@ -1,0 +1,3 @@
+-- Empties a month's partition of scores. Owner: tasks/score.py.
+DELETE FROM scores
+WHERE month = $month

@@ -1,0 +1,8 @@
+-- PD beside the truth, for clients whose outcome is known. Grain: client. Owner: tasks/monitor.py.
+SELECT
+    s.pd,
+    o.defaulted
+FROM scores AS s
+INNER JOIN outcomes AS o ON s.month = o.month AND s.client_id = o.client_id
+WHERE s.month = $month AND s.model = $model
+ORDER BY s.client_id

@@ -1,0 +1,4 @@
+-- Whether a person asked for this month's retraining in an earlier run. Grain: at most one row. Owner: tasks/decide.py.
+SELECT month
+FROM decisions
+WHERE month = $month AND rule = 'asked for' AND verdict = 'retrain'

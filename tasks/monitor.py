@@ -1,0 +1,141 @@
+"""Holds a scored month against the reference (PSI, CSI) and, once outcomes are known, against the truth.
+
+All on all rows: drift streams counts per bin, so memory does not grow with the month.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import numpy as np
+import polars as pl
+
+from creditflow.month import Month
+from sql.warehouse import execute, frame, open_warehouse, transaction
+from tasks.develop import artifact_folder, insert_frame
+from tasks.load import LoadedOutcomes
+from tasks.score import BATCH_ROWS, Scored
+from tasks.stage import Run, stage
+
+if TYPE_CHECKING:
+    from models.stability import PsiResult, ReferenceBins
+
+SCORE = "score"
+
+
+@dataclass(frozen=True)
+class Monitored:
+    """The months whose figures changed in this run."""
+
+    months: tuple[Month, ...]
+
+
+@stage("monitor")
+def monitor(run: Run, scored: Scored, outcomes: LoadedOutcomes) -> Monitored:
+    """Computes drift of the months scored now, and performance where scores or outcomes are new."""
+    touched = sorted({*scored.months, *outcomes.changed, run.month})
+    with open_warehouse(run.home.warehouse, memory_limit=run.memory_limit) as con:
+        for month in scored.months:
+            _store_drift(con, run, month)
+        for month in touched:
+            _store_performance(con, run, month)
+    return Monitored(tuple(touched))
+
+
+# ── Drift ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def _store_drift(con: duckdb.DuckDBPyConnection, run: Run, month: Month) -> None:
+    from models.artifacts import load
+
+    model, version, manifest = execute(con, "champion_of_scores", month=str(month))[0]
+    bins = load(artifact_folder(run, version, model), manifest).bins
+    results = drift_of(bins, _monitored_batches(con, month))
+    key = {"month": str(month), "model": model, "version": version}
+    with transaction(con):
+        for table in ("drift", "drift_bins"):
+            execute(con, f"delete_{table}", month=str(month))
+        insert_frame(con, "insert_drift", pl.DataFrame([_drift_row(key, *item) for item in results.items()]))
+        insert_frame(con, "insert_drift_bins", _bin_rows(month, results))
+
+
+def _monitored_batches(con: duckdb.DuckDBPyConnection, month: Month) -> Iterator[pl.DataFrame]:
+    """Attributes and the champion's score of a month, batch by batch."""
+    from sql.library import query
+
+    relation = con.cursor().sql(query("champion_scores_with_attributes"), params={"month": str(month)})
+    for batch in relation.to_arrow_reader(BATCH_ROWS):
+        yield pl.DataFrame(pl.from_arrow(batch))
+
+
+def drift_of(bins: dict[str, "ReferenceBins"], batches: Iterator[pl.DataFrame]) -> dict[str, "PsiResult"]:
+    """PSI of the score and CSI of each attribute, from counts that add up over batches."""
+    from models.stability import counts, psi_from_counts
+
+    totals = {name: np.zeros(len(b.reference), dtype=np.int64) for name, b in bins.items()}
+    for batch in batches:
+        for name in totals:
+            totals[name] += counts(bins[name], batch[name])
+    return {name: psi_from_counts(bins[name], totals[name]) for name in bins}
+
+
+def _drift_row(key: dict[str, str], name: str, result: "PsiResult") -> dict[str, Any]:
+    return {
+        **key,
+        "name": name,
+        "statistic": "psi" if name == SCORE else "csi",
+        "value": result.value,
+        "band": result.band,
+        "reference_rows": result.reference_rows,
+        "current_rows": result.current_rows,
+        "reason": result.reason,
+    }
+
+
+def _bin_rows(month: Month, results: dict[str, "PsiResult"]) -> pl.DataFrame:
+    return pl.concat(
+        result.bins.with_columns(pl.lit(str(month)).alias("month"), pl.lit(name).alias("name"))
+        for name, result in results.items()
+    )
+
+
+# ── Performance ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _store_performance(con: duckdb.DuckDBPyConnection, run: Run, month: Month) -> None:
+    """Realised metrics of every model; an outcome counts only once it is known at the run's month."""
+    rows = realised_rows(month, list(_truths(con, month)))
+    with transaction(con):
+        execute(con, "delete_realised", month=str(month))
+        insert_frame(con, "insert_performance", pl.DataFrame(rows, infer_schema_length=None))
+
+
+def _truths(con: duckdb.DuckDBPyConnection, month: Month) -> Iterator[tuple[str, str, str, pl.DataFrame]]:
+    """Model, version, basis, and the PDs beside the outcomes; nothing where no outcome is known."""
+    for model, version, basis in execute(con, "scored_models", month=str(month)):
+        truth = frame(con, "pd_and_outcome", month=str(month), model=model)
+        if truth.height:
+            yield model, version, basis, truth
+
+
+def realised_rows(month: Month, truths: Sequence[tuple[str, str, str, pl.DataFrame]]) -> list[dict[str, Any]]:
+    """Rows of the table `performance`, sample 'realised'."""
+    from models.metrics import classification_metrics
+
+    return [
+        {
+            "month": str(month),
+            "model": model,
+            "version": version,
+            "sample": "realised",
+            "basis": basis,
+            "metric": name,
+            "value": metric.value,
+            "clients": truth.height,
+            "defaulters": int(truth["defaulted"].sum()),
+            "reason": metric.reason,
+        }
+        for model, version, basis, truth in truths
+        for name, metric in classification_metrics(truth["defaulted"], truth["pd"]).items()
+    ]
