@@ -26,6 +26,7 @@ The library raises; the command line turns an error into one line and its `exit_
     ├── QueryFailed                 a query of an analyst that DuckDB refuses
     ├── DownloadFailed              the public data set could not be fetched or verified
     └── UsageError                  exit code 2
+        └── SuiteInvalid            a file of rules in expectations/ that cannot be applied
 """
 
 
@@ -111,7 +112,8 @@ class ArtifactNewer(ArtifactError): ...
 class TrainingError(CreditflowError): ...
 
 
-class TrainingRefused(TrainingError): ...
+class TrainingRefused(TrainingError, ValueError):
+    """Also a ValueError: scikit-learn's contract asks for one where data cannot be trained on."""
 
 
 class TrainingDiverged(TrainingError): ...
@@ -128,3 +130,6 @@ class DownloadFailed(CreditflowError): ...
 
 class UsageError(CreditflowError):
     exit_code = 2
+
+
+class SuiteInvalid(UsageError): ...

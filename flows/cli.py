@@ -3,8 +3,12 @@
 Exit codes: 0 done, 1 refused input or failed gate, 2 usage.
 """
 
+import atexit
 import errno
+import os
 import sys
+import tempfile
+import traceback
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -230,33 +234,57 @@ def main() -> NoReturn:
     """Entry point: turns creditflow's errors into one line and an exit code."""
     try:
         app()
+    except SystemExit as ended:
+        _leave(ended.code if isinstance(ended.code, int) else 1)
     except CreditflowError as error:
         _fail(error)
     except OSError as error:
-        _fail(_storage_error(error))
-    except KeyboardInterrupt:
-        typer.echo(
-            "creditflow: stopped; nothing half-written was kept. Run the same command again.", err=True
-        )
-        sys.exit(130)
-    sys.exit(0)
+        _fail(_storage_error(error) or _unexpected(error))
+    except Exception as error:
+        _fail(_unexpected(error))
+    _leave(0)
 
 
 def _fail(error: CreditflowError) -> NoReturn:
     typer.echo(f"creditflow: {error}", err=True)
-    sys.exit(error.exit_code)
+    _leave(error.exit_code)
 
 
-def _storage_error(error: OSError) -> CreditflowError:
+def _leave(code: int) -> NoReturn:
+    """Ends the process after its exit functions, but without taking the interpreter apart.
+
+    Taking apart torch, Prefect and DuckDB costs a second, and DuckDB's bindings then print pages of
+    objects that a thread of Prefect's still held.
+    """
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _storage_error(error: OSError) -> CreditflowError | None:
     """A full, read-only or forbidden disk is an answer, not a crash; any other OSError is a bug."""
-    expected_kinds = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EIO}
-    if error.errno not in expected_kinds:
-        raise error
+    if error.errno not in {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EIO}:
+        return None
     return HomeUnusable(
         str(error.filename or "disk"),
         expected="a writable disk with space left",
         found=error.strerror or str(error),
         remedy="Free space or correct the permissions, then run again.",
+    )
+
+
+def _unexpected(error: Exception) -> CreditflowError:
+    """A bug: one line for the reader, the traceback in a file for whoever mends it."""
+    text = "".join(traceback.format_exception(error))
+    # The system's temporary folder, since the home itself may be what failed.
+    with tempfile.NamedTemporaryFile("w", prefix="creditflow-", suffix=".txt", delete=False) as file:
+        file.write(text)
+    return CreditflowError(
+        "creditflow",
+        expected="no error of this kind",
+        found=f"{type(error).__name__}: {error}",
+        remedy=f"This is a bug; what was stored is intact. Please report it with {file.name}.",
     )
 
 

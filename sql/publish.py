@@ -8,6 +8,7 @@ from pathlib import Path
 
 import duckdb
 
+from sql.glossary import comment
 from sql.library import scripts
 from sql.warehouse import translated_errors
 
@@ -66,4 +67,5 @@ def _add_views(fresh: Path) -> None:
     with duckdb.connect(str(fresh)) as con:
         for view in scripts("views"):
             con.execute(view.text)
+        comment(con)
         con.execute("CHECKPOINT")

@@ -36,7 +36,7 @@ score_psi AS (
 ),
 attributes AS (
     SELECT month, count(value) AS csi_known,
-           coalesce(list(name ORDER BY value DESC, name) FILTER (WHERE value > 0.25), []) AS moved
+           coalesce(list(name ORDER BY value DESC, name) FILTER (WHERE value >= 0.25), []) AS moved
     FROM drift WHERE statistic = 'csi' GROUP BY month
 ),
 checks AS (

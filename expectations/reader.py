@@ -1,0 +1,356 @@
+"""From a file in any accepted format to one lazy table of text cells.
+
+CSV, gzipped CSV, Parquet, XLS and XLSX all end up as the same `RawTable`; everything after it (typing,
+rules, quarantine) knows nothing of formats. Cells stay text until `cells.py` casts them, so that a
+cell which is no number is still there to be shown.
+"""
+
+import csv
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import polars as pl
+
+from creditflow.columns import CLIENT_ID, ROW_NUMBER
+from creditflow.errors import ContentRefused, FileUnreadable, HeaderRefused
+from expectations.headers import Header, Kind, known_names, read_header
+from expectations.textfile import (
+    Fingerprint,
+    empty_file,
+    fingerprint,
+    gunzip,
+    raw_chunks,
+    stage_text,
+    unreadable,
+)
+
+if TYPE_CHECKING:
+    import fastexcel
+
+SUFFIXES = (".csv", ".csv.gz", ".parquet", ".xls", ".xlsx")
+SEPARATORS = (",", ";", "\t")
+EXTRA = "extra_"
+EXACT_FLOAT = 2**53
+MAX_EXTRA_CELLS = 200
+
+_NAMES = {
+    "text": "CSV text",
+    "gzip": "gzipped CSV",
+    "parquet": "a Parquet file",
+    "xls": "an XLS workbook",
+    "xlsx": "an XLSX workbook",
+}
+_MAGIC = {b"PAR1": "parquet", b"PK\x03\x04": "xlsx", b"\xd0\xcf\x11\xe0": "xls", b"\x1f\x8b": "gzip"}
+_CONTENT = {".csv": "text", ".csv.gz": "gzip", ".parquet": "parquet", ".xls": "xls", ".xlsx": "xlsx"}
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """A file's cells as text.
+
+    Attributes:
+        frame: `row_number` (Int64, 1 = first row of data), one String column per regular name, and
+            `extra_1`… for cells beyond the header.
+        rows: rows of data that the file holds, blank ones included, counted apart from the parser.
+        other_sheets: further sheets of a workbook that hold something and were not read.
+        line_ends: of a text file, such as 'CRLF'; empty for the other formats.
+    """
+
+    frame: pl.LazyFrame
+    header: Header
+    rows: int
+    fingerprint: Fingerprint
+    extras: tuple[str, ...] = ()
+    other_sheets: int = 0
+    line_ends: str = ""
+
+
+def open_raw(path: Path, kind: Kind, stage: Path) -> RawTable:
+    """Read a file's structure; cells are read when the frame is collected.
+
+    Args:
+        stage: an existing folder for the regular copy of a text file.
+
+    Raises:
+        FileUnreadable: empty, truncated, wrong encoding, content of another format, no permission.
+        HeaderRefused: a missing, duplicate or unknown column.
+        ContentRefused: client IDs that were stored as numbers too large to be exact.
+        HomeUnusable: `stage` cannot be written to.
+    """
+    content = _CONTENT[suffix_of(path)]
+    _check_content(path, _head(path), content)
+    return _READERS[content](path, kind, stage)
+
+
+def suffix_of(path: Path) -> str:
+    """The ending that names the format, in lower case.
+
+    Raises:
+        FileUnreadable: an ending that is no accepted format.
+    """
+    for suffix in sorted(SUFFIXES, key=len, reverse=True):
+        if path.name.lower().endswith(suffix):
+            return suffix
+    raise FileUnreadable(
+        path.name,
+        expected=f"a file that ends in {', '.join(SUFFIXES)}",
+        found=f"the ending {path.suffix!r}",
+        remedy="Write it in one of these formats.",
+    )
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(8)
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def _check_content(path: Path, head: bytes, expected: str) -> None:
+    if not head:
+        raise empty_file(path)
+    found = next((name for magic, name in _MAGIC.items() if head.startswith(magic)), "text")
+    if found == expected or (found == "text" and expected != "text" and not head.isascii()):
+        return
+    raise FileUnreadable(
+        path.name,
+        expected=f"{_NAMES[expected]}, as its name says",
+        found=_NAMES[found] if found != "text" or head.isascii() else "something else",
+        remedy="Give the file the ending of its format, or write it again in the format of its name.",
+    )
+
+
+@contextmanager
+def parsing(path: Path, what: str) -> Iterator[None]:
+    """Turns whatever a file-format library raises on a damaged file into FileUnreadable."""
+    try:
+        yield
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise FileUnreadable(
+            path.name,
+            expected=f"{what} that can be read to its end",
+            found=f"damaged or truncated content ({lines[0][:160].rstrip('.')})",
+            remedy="Copy the file again, or write it again.",
+        ) from error
+
+
+# --- text --------------------------------------------------------------------------------------------
+
+
+def _read_text(path: Path, kind: Kind, stage: Path) -> RawTable:
+    digest = hashlib.sha256()
+    size = path.stat().st_size
+    chunks = raw_chunks(path, digest)
+    if suffix_of(path) == ".csv.gz":
+        chunks = _checked_first(gunzip(chunks, path), path)
+    found: list[Header] = []
+
+    def choose(block: str) -> str:
+        separator, header = _text_header(block, kind, path)
+        found.append(header)
+        return separator
+
+    copy = stage_text(chunks, path, stage / "regular.csv", choose)
+    header = found[0]
+    extras = _extra_names(copy.width, header, path)
+    frame = pl.scan_csv(
+        copy.path,
+        has_header=False,
+        skip_lines=header.skip,
+        separator=copy.separator,
+        schema=dict.fromkeys((*header.names, *extras), pl.String),
+        row_index_name=ROW_NUMBER,
+        row_index_offset=1,
+        missing_columns="insert",
+        infer_schema=False,
+        glob=False,
+    ).with_columns(pl.col(ROW_NUMBER).cast(pl.Int64))
+    print_of = Fingerprint(digest.hexdigest(), size)
+    return RawTable(
+        frame, header, copy.lines - header.skip, print_of, extras=extras, line_ends=copy.line_ends
+    )
+
+
+def _checked_first(chunks: Iterator[bytes], path: Path) -> Iterator[bytes]:
+    first = next(chunks, b"")
+    if not first:
+        raise empty_file(path)
+    if any(first.startswith(magic) for magic in _MAGIC):
+        _check_content(path, first[:8], "text")
+    yield first
+    yield from chunks
+
+
+def _text_header(block: str, kind: Kind, path: Path) -> tuple[str, Header]:
+    """The separator under which the first lines name the most columns, and the header by it."""
+    lines = [(i, line) for i, line in enumerate(block.split("\n")) if line.strip()][:2]
+    if not lines:
+        raise empty_file(path)
+    readings = [
+        (separator, [(i, next(csv.reader([line], delimiter=separator))) for i, line in lines])
+        for separator in SEPARATORS
+    ]
+    separator, rows = max(readings, key=lambda r: max(known_names(cells) for _, cells in r[1]))
+    return separator, read_header(rows, kind, path.name)
+
+
+def _extra_names(width: int, header: Header, path: Path) -> tuple[str, ...]:
+    count = max(0, width - len(header.columns))
+    if count > MAX_EXTRA_CELLS:
+        raise FileUnreadable(
+            path.name,
+            expected=f"rows of {len(header.columns)} fields, as in the header",
+            found=f"a row of {width} fields",
+            remedy="Check the line ends and the separator, and send the file again.",
+        )
+    return tuple(f"{EXTRA}{n}" for n in range(1, count + 1))
+
+
+# --- Parquet -----------------------------------------------------------------------------------------
+
+
+def _read_parquet(path: Path, kind: Kind, stage: Path) -> RawTable:
+    _ = stage  # Parquet is read where it lies; its digest is checked again at the end of the intake.
+    printed = fingerprint(path)
+    with parsing(path, "a Parquet file"):
+        source = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+        schema = source.collect_schema()
+        rows = source.select(pl.len()).collect().item()
+    header = read_header([(0, list(schema))], kind, path.name)
+    _check_types(path, header, schema)
+    if schema[header.spelling(CLIENT_ID)].is_float():
+        _check_exact_ids(path, header, source)
+    casts = [_as_text(spelt, schema[spelt], name == CLIENT_ID).alias(name) for spelt, name in header.columns]
+    frame = source.select(casts).with_row_index(ROW_NUMBER, offset=1)
+    return RawTable(
+        frame.with_columns(pl.col(ROW_NUMBER).cast(pl.Int64)), Header(0, header.columns), rows, printed
+    )
+
+
+def _check_types(path: Path, header: Header, schema: pl.Schema) -> None:
+    nested = [spelt for spelt, _ in header.columns if schema[spelt].is_nested() or schema[spelt] == pl.Object]
+    if nested:
+        raise HeaderRefused(
+            f"{path.name}, column {nested[0]}",
+            expected="one value a cell: number or text",
+            found=f"the nested type {schema[nested[0]]}",
+            remedy="Write the column as number or text.",
+        )
+
+
+def _check_exact_ids(path: Path, header: Header, source: pl.LazyFrame) -> None:
+    ids = pl.col(header.spelling(CLIENT_ID)).cast(pl.Float64)
+    with parsing(path, "a Parquet file"):
+        found = (
+            source.select(ids.filter(ids.is_finite() & (ids.abs() >= EXACT_FLOAT)).first()).collect().item()
+        )
+    if found is not None:
+        raise inexact_ids(path, header, repr(found))
+
+
+def inexact_ids(path: Path, header: Header, example: str) -> ContentRefused:
+    """The refusal for client IDs that went through a floating-point number and lost digits."""
+    return ContentRefused(
+        f"{path.name}, column {header.spelling(CLIENT_ID) or 'ID'}",
+        expected="client IDs as text, or as whole numbers of at most 64 bits",
+        found=f"IDs stored as floating-point numbers beyond 2^53, whose last digits are lost, like {example}",
+        remedy="Export the ID column as text or as a 64-bit integer.",
+    )
+
+
+def _as_text(spelt: str, dtype: pl.DataType, is_id: bool) -> pl.Expr:
+    column = pl.col(spelt)
+    if dtype.is_float() and is_id:
+        whole = column.cast(pl.Float64)
+        exact = whole.is_finite() & (whole == whole.round())
+        integer = whole.cast(pl.Int64, strict=False).cast(pl.String)
+        return pl.when(column.is_nan()).then(None).when(exact).then(integer).otherwise(column.cast(pl.String))
+    return column.cast(pl.String, strict=False)
+
+
+# --- workbooks ---------------------------------------------------------------------------------------
+
+
+def _read_workbook(path: Path, kind: Kind, stage: Path) -> RawTable:
+    _ = stage  # A workbook is held in memory: its format ends at 1,048,576 rows.
+    import fastexcel
+
+    printed = fingerprint(path)
+    try:
+        book = fastexcel.read_excel(path)
+        sheets = _sheets(book)
+    except (fastexcel.FastExcelError, pl.exceptions.PanicException) as error:
+        raise _bad_workbook(path, error) from error
+    if not sheets:
+        raise empty_file(path)
+    name, cells = next(iter(sheets.items()))
+    blank = cells.select(pl.all_horizontal(pl.all().is_null() | (pl.all().str.strip_chars() == "")))
+    filled = (~blank.to_series()).arg_true().head(2).to_list()
+    if not filled:
+        raise empty_file(path)
+    header = read_header([(i, [c or "" for c in cells.row(i)]) for i in filled], kind, path.name)
+    frame, extras = _named(cells.slice(header.skip), header)
+    if frame.height and frame[CLIENT_ID].str.contains(r"^-?\d{16,}$").any():
+        _check_numeric_ids(path, header, lambda kind_of: _id_cells(book, name, header, kind_of), frame)
+    return RawTable(frame.lazy(), header, frame.height, printed, extras=extras, other_sheets=len(sheets) - 1)
+
+
+def _sheets(book: "fastexcel.ExcelReader") -> dict[str, pl.DataFrame]:
+    """The sheets that hold a cell, in the order of the workbook, every cell as text."""
+    loaded = {n: book.load_sheet(n, header_row=None, dtypes="string").to_polars() for n in book.sheet_names}
+    return {name: cells for name, cells in loaded.items() if cells.height and cells.width}
+
+
+def _named(cells: pl.DataFrame, header: Header) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    regular = header.names
+    extras = tuple(f"{EXTRA}{n + 1}" for n in range(max(0, cells.width - len(regular))))
+    frame = cells.rename(dict(zip(cells.columns, (*regular, *extras), strict=False)))
+    frame = frame.with_columns(pl.lit(None, pl.String).alias(n) for n in regular if n not in frame.columns)
+    frame = frame.with_row_index(ROW_NUMBER, offset=1).with_columns(pl.col(ROW_NUMBER).cast(pl.Int64))
+    return frame, extras
+
+
+def _id_cells(
+    book: "fastexcel.ExcelReader", sheet: str, header: Header, dtype: Literal["boolean", "float"]
+) -> pl.Series:
+    place = header.names.index(CLIENT_ID)
+    kinds: dict[str | int, Any] = {place: dtype}
+    loaded = book.load_sheet(sheet, header_row=None, dtypes=kinds, dtype_coercion="coerce")
+    return loaded.to_polars().to_series(place).slice(header.skip)
+
+
+def _check_numeric_ids(
+    path: Path, header: Header, load: Callable[[Literal["boolean", "float"]], pl.Series], frame: pl.DataFrame
+) -> None:
+    # Only a numeric cell can be read as a boolean: this tells the number 12345678901234567 (which a
+    # workbook keeps as a rounded float) from the same digits kept as text, which are exact.
+    numeric = load("boolean").is_not_null()
+    large = load("float").abs() >= EXACT_FLOAT
+    lost = frame[CLIENT_ID].filter((numeric & large).fill_null(False))
+    if lost.len():
+        raise inexact_ids(path, header, str(lost[0]))
+
+
+def _bad_workbook(path: Path, error: BaseException) -> FileUnreadable:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return FileUnreadable(
+        path.name,
+        expected="a complete workbook without a password",
+        found=f"one that cannot be opened ({lines[0][:160]})",
+        remedy="Save it again, or send the data as CSV.",
+    )
+
+
+_READERS: dict[str, Callable[[Path, Kind, Path], RawTable]] = {
+    "text": _read_text,
+    "gzip": _read_text,
+    "parquet": _read_parquet,
+    "xls": _read_workbook,
+    "xlsx": _read_workbook,
+}

@@ -1,0 +1,174 @@
+"""Columns of a design matrix as a network's inputs: fitted once, kept as plain arrays, applied row by row.
+
+Amounts are read in float64 up to the last step: in float32 two amounts that differ can become equal, fall
+on the same side of a quantile, and change a score.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+from scipy.special import ndtri
+
+Scaling = Literal["quantile", "standard"]
+
+CLIP = 3.0
+STANDARD_CLIP = 1e6
+MAX_CATEGORIES = 255
+
+
+@dataclass(frozen=True)
+class NumericColumn:
+    """One amount, mapped to a number of mean 0 and variance 1 over the training rows.
+
+    Quantile scaling interpolates linearly between `knots` (k,) and their `scores` (k,). Standard scaling has
+    two knots, a standard deviation either side of the mean, and goes on in a straight line beyond them, up
+    to a million standard deviations.
+    """
+
+    index: int
+    scaling: Scaling
+    knots: np.ndarray
+    scores: np.ndarray
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        if self.scaling == "quantile":
+            return np.interp(values, self.knots, self.scores)
+        middle = (self.knots[0] + self.knots[-1]) / 2
+        spread = (self.knots[-1] - self.knots[0]) / 2
+        # Far beyond any real amount, but an unbounded one would overflow float32 and score as not a number.
+        return np.clip((values - middle) / (spread or 1.0), -STANDARD_CLIP, STANDARD_CLIP)
+
+    @property
+    def constant(self) -> bool:
+        """Whether every training row held the same value."""
+        return bool(self.knots[0] == self.knots[-1])
+
+    @classmethod
+    def fit_quantile(cls, index: int, values: np.ndarray, knots: int) -> Self:
+        """Mid-rank quantiles to normal scores, standardised, clipped to ±3.
+
+        A value that many clients share (an amount of zero) gets the middle of its ranks. About `knots`
+        distinct values are kept, evenly spread over the ranks, both ends included.
+        """
+        distinct, counts = np.unique(values, return_counts=True)
+        rank = (np.cumsum(counts) - counts / 2) / len(values)
+        normal = ndtri(rank)
+        mean = np.average(normal, weights=counts)
+        spread = np.sqrt(np.average((normal - mean) ** 2, weights=counts))
+        scores = np.clip((normal - mean) / (spread or 1.0), -CLIP, CLIP)
+        grid = np.searchsorted(rank, np.linspace(0, 1, knots), side="left")
+        kept = np.unique(np.concatenate([[0], np.minimum(grid, len(distinct) - 1)]))
+        return cls(index, "quantile", distinct[kept], scores[kept])
+
+    @classmethod
+    def fit_standard(cls, index: int, values: np.ndarray) -> Self:
+        """Mean 0 and variance 1 (population variance, as scikit-learn's StandardScaler)."""
+        mean, spread = values.mean(), values.std()
+        # Summing a column of equal values can leave a spread of rounding errors, which would blow up.
+        spread = 0.0 if values.min() == values.max() else spread
+        return cls(index, "standard", np.array([mean - spread, mean + spread]), np.array([-1.0, 1.0]))
+
+
+@dataclass(frozen=True)
+class CodeColumn:
+    """One coded column with its `categories` (k,), sorted, as met in training.
+
+    A category never met in training is read as the nearest one that was (the lower of two equally near): the
+    codes are numbers with an order, and a delay of nine months is best read as the longest delay seen.
+    """
+
+    index: int
+    categories: np.ndarray
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        edges = (self.categories[:-1] + self.categories[1:]) / 2
+        return np.searchsorted(edges, values, side="left")
+
+    @classmethod
+    def fit(cls, index: int, values: np.ndarray) -> Self:
+        """Remember the distinct values.
+
+        Raises:
+            ValueError: there are more than 255, so that the column is an amount rather than a code.
+        """
+        categories = np.unique(values)
+        if len(categories) > MAX_CATEGORIES:
+            raise ValueError(
+                f"Column {index} is declared categorical and has {len(categories)} distinct values; "
+                f"at most {MAX_CATEGORIES} are taken. Leave it out of categorical_features."
+            )
+        return cls(index, categories)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """All columns of a matrix (n, p): amounts first, then codes one-hot."""
+
+    numeric: tuple[NumericColumn, ...]
+    codes: tuple[CodeColumn, ...]
+
+    @classmethod
+    def fit(cls, X: np.ndarray, categorical: Sequence[int], scaling: Scaling, knots: int) -> Self:
+        """Learn every column of X (n, p); `categorical` holds the positions of coded columns."""
+        amounts = [j for j in range(X.shape[1]) if j not in set(categorical)]
+        numeric = [
+            NumericColumn.fit_quantile(j, X[:, j], knots)
+            if scaling == "quantile"
+            else NumericColumn.fit_standard(j, X[:, j])
+            for j in amounts
+        ]
+        return cls(tuple(numeric), tuple(CodeColumn.fit(j, X[:, j]) for j in categorical))
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of categories of each coded column."""
+        return tuple(len(column.categories) for column in self.codes)
+
+    @property
+    def order(self) -> np.ndarray:
+        """Positions in X of the encoded columns: amounts, then codes."""
+        return np.array([c.index for c in self.numeric] + [c.index for c in self.codes], dtype=np.int64)
+
+    @property
+    def constant(self) -> np.ndarray:
+        """(p,) which encoded columns never varied in training."""
+        return np.array([c.constant for c in self.numeric] + [len(c.categories) == 1 for c in self.codes])
+
+    def amounts(self, X: np.ndarray) -> np.ndarray:
+        """(n, number of amounts) float32."""
+        scaled = np.empty((len(X), len(self.numeric)), dtype=np.float32)
+        for position, column in enumerate(self.numeric):
+            scaled[:, position] = column(X[:, column.index])
+        return scaled
+
+    def positions(self, X: np.ndarray) -> np.ndarray:
+        """(n, number of codes) int64: which category each value is."""
+        found = np.empty((len(X), len(self.codes)), dtype=np.int64)
+        for position, column in enumerate(self.codes):
+            found[:, position] = column(X[:, column.index])
+        return found
+
+    # ---- State: plain arrays and JSON ---------------------------------------------------------------------
+
+    def get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Arrays by name, and JSON-able facts that name their columns."""
+        tensors = {f"codes.{c.index}.categories": c.categories for c in self.codes}
+        for column in self.numeric:
+            tensors[f"numeric.{column.index}.knots"] = column.knots
+            tensors[f"numeric.{column.index}.scores"] = column.scores
+        return tensors, {
+            "numeric": [[column.index, column.scaling] for column in self.numeric],
+            "codes": [column.index for column in self.codes],
+        }
+
+    @classmethod
+    def from_state(cls, tensors: dict[str, np.ndarray], meta: dict[str, Any]) -> Self:
+        """The encoding that `get_state` described."""
+        numeric = [
+            NumericColumn(j, scaling, tensors[f"numeric.{j}.knots"], tensors[f"numeric.{j}.scores"])
+            for j, scaling in meta["numeric"]
+        ]
+        codes = [CodeColumn(j, tensors[f"codes.{j}.categories"]) for j in meta["codes"]]
+        return cls(tuple(numeric), tuple(codes))

@@ -1,0 +1,262 @@
+"""Charts of the pages: matplotlib figures as inline SVG, the same bytes for the same figures.
+
+Text stays text in the page's own font, and every colour is a CSS variable of the page, so one chart
+serves light, dark and print. Figures are built without pyplot: no global state, safe in threads.
+"""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from io import StringIO
+from typing import Final
+
+import matplotlib as mpl
+import numpy as np
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+
+from tasks.reports.gather import MODERATE, PD_BINS, SIGNIFICANT, DriftBin, DriftFact, MonthRow
+
+# Stand-ins that only these charts use; `_themed` turns each into the page's CSS variable.
+INK, MUTED, RULE = "#010101", "#020202", "#030303"
+CURRENT, REFERENCE, THIRD, ALARM = "#040404", "#050505", "#060606", "#070707"
+_VARIABLES: Final = {
+    INK: "--ink",
+    MUTED: "--muted",
+    RULE: "--rule",
+    CURRENT: "--current",
+    REFERENCE: "--reference",
+    THIRD: "--third",
+    ALARM: "--alarm",
+}
+_STYLE: Final = {
+    "svg.fonttype": "none",
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "xtick.major.size": 0.0,
+    "ytick.major.size": 0.0,
+    "font.size": 9.0,
+    "axes.edgecolor": RULE,
+    "axes.labelcolor": MUTED,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.5,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "text.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 8.0,
+    "text.parse_math": False,  # a dollar sign in a label is a dollar sign
+}
+_LONGEST_LABEL = 36
+
+# --- From a drawing to an SVG element --------------------------------------------------------------
+
+
+def drawn(key: str, label: str, size: tuple[float, float], draw: Callable[[Axes], None]) -> Markup:
+    """One chart as an `<svg>` element.
+
+    Args:
+        key: a name that is unique within the page; it prefixes every id of the element.
+        label: what the chart shows, for readers who hear the page.
+        size: width and height in inches at 72 units an inch; the page scales it down where narrow.
+        draw: puts the marks on the axes.
+    """
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": key}):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure.add_subplot())
+        buffer = StringIO()
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
+    return Markup(_themed(_tidied(buffer.getvalue(), key, label)))  # noqa: S704
+
+
+def _tidied(svg: str, key: str, label: str) -> str:
+    """The element alone: no XML prolog or metadata, ids prefixed by the key, sized by the page."""
+    element = svg[svg.index("<svg") :]
+    element = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", element, flags=re.S)
+    element = re.sub(r">\s+<", "><", element)
+    element = re.sub(r'\bid="([^"]+)"', rf'id="{key}-\1"', element)
+    element = element.replace("url(#", f"url(#{key}-").replace('href="#', f'href="#{key}-')
+    element = re.sub(r"font: ([^;\"]*?)'[^;\"]*", r"font: \1 system-ui, sans-serif", element)
+    element = re.sub(r"font-family: [^;\"]*", "font-family: system-ui, sans-serif", element)
+    view = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', element)
+    width = view[1] if view else "600"
+    head = f'<svg role="img" aria-label="{escape(label)}" style="width:100%;max-width:{float(width) * 4 / 3:.0f}px"'
+    body = re.sub(r'^<svg\b([^>]*?) width="[^"]*"', r"<svg\1", element)
+    body = re.sub(r'^<svg\b([^>]*?) height="[^"]*"', r"<svg\1", body)
+    return body.replace("<svg", head, 1)
+
+
+def _themed(svg: str) -> str:
+    for stand_in, variable in _VARIABLES.items():
+        svg = svg.replace(stand_in, f"var({variable})")
+    return svg
+
+
+def shortened(text: str, longest: int = _LONGEST_LABEL) -> str:
+    """The text, cut with an ellipsis where it would push the marks out of the chart."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+# --- Trends over months ---------------------------------------------------------------------------
+
+
+def psi_trend(months: Sequence[MonthRow]) -> Markup:
+    """PSI of the score by month, with the bands 0.10 and 0.25."""
+
+    def draw(axes: Axes) -> None:
+        _line(axes, [m.psi for m in months], CURRENT, "score PSI")
+        _band_lines(axes.axhline)
+        axes.set_ylim(0, max(0.3, *(1.15 * (m.psi or 0) for m in months)))
+        _month_axis(axes, months)
+        axes.set_title("PSI of the score")
+
+    return drawn("psi-trend", "PSI of the score by month", _TREND, draw)
+
+
+def default_trend(months: Sequence[MonthRow]) -> Markup:
+    """Mean PD beside the default rate, once known, by month."""
+
+    def draw(axes: Axes) -> None:
+        _line(axes, [m.mean_pd for m in months], REFERENCE, "mean PD", dashed=True)
+        _line(axes, [m.default_rate for m in months], CURRENT, "default rate")
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        axes.set_ylim(bottom=0)
+        _month_axis(axes, months)
+        _legend(axes)
+        axes.set_title("Default rate and mean PD")
+
+    return drawn("default-trend", "Default rate and mean PD by month", _TREND, draw)
+
+
+def auc_trend(months: Sequence[MonthRow]) -> Markup:
+    """Realised ROC AUC of the champion beside its held-out one, by month."""
+
+    def draw(axes: Axes) -> None:
+        _line(axes, [m.auc_held_out for m in months], REFERENCE, "held out", dashed=True)
+        _line(axes, [m.auc_realised for m in months], CURRENT, "realised")
+        _month_axis(axes, months)
+        _legend(axes)
+        axes.set_title("ROC AUC of the champion")
+
+    return drawn("auc-trend", "ROC AUC of the champion by month", _TREND, draw)
+
+
+def rows_trend(months: Sequence[MonthRow]) -> Markup:
+    """Accepted and quarantined rows by month."""
+
+    def draw(axes: Axes) -> None:
+        places = np.arange(len(months))
+        accepted = np.array([m.accepted or 0 for m in months])
+        quarantined = np.array([m.quarantined or 0 for m in months])
+        axes.bar(places, accepted, width=0.62, color=CURRENT, label="accepted")
+        axes.bar(places, quarantined, width=0.62, bottom=accepted, color=REFERENCE, label="quarantined")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.grid(axis="x", visible=False)
+        _month_axis(axes, months)
+        axes.set_ylim(top=max(1.0, 1.25 * float((accepted + quarantined).max())))
+        _legend(axes)
+        axes.set_title("Rows received")
+
+    return drawn("rows-trend", "Accepted and quarantined rows by month", _TREND, draw)
+
+
+_TREND: Final = (5.2, 2.3)
+
+
+def _line(
+    axes: Axes, values: Sequence[float | None], color: str, label: str, *, dashed: bool = False
+) -> None:
+    """A line with a mark on each known month; a month without the figure is a gap, not a zero."""
+    heights = [math.nan if v is None else v for v in values]
+    style = {"linestyle": (0, (4, 2)), "marker": "D", "markersize": 3.5} if dashed else {"marker": "o", "markersize": 4}
+    axes.plot(range(len(heights)), heights, color=color, linewidth=1.6, label=label, **style)
+
+
+def _band_lines(line: Callable[..., object]) -> None:
+    line(MODERATE, color=THIRD, linewidth=1, linestyle=(0, (4, 2)))
+    line(SIGNIFICANT, color=ALARM, linewidth=1, linestyle=(0, (4, 2)))
+
+
+def _month_axis(axes: Axes, months: Sequence[MonthRow]) -> None:
+    step = max(1, math.ceil(len(months) / 8))
+    places = range(0, len(months), step)
+    axes.set_xticks(list(places), [months[p].month for p in places])
+    axes.set_xlim(-0.5, max(len(months) - 0.5, 0.5))
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, borderaxespad=0, handlelength=1.8)
+
+
+# --- Scores of a month ----------------------------------------------------------------------------
+
+
+def pd_histogram(current: Sequence[float], reference: Sequence[float] | None) -> Markup:
+    """Shares of clients by PD class of equal width: the month filled, the reference sample as an outline."""
+
+    def draw(axes: Axes) -> None:
+        edges = np.linspace(0, 1, PD_BINS + 1)
+        axes.stairs(current, edges, fill=True, color=CURRENT, alpha=0.75, label="this month")
+        if reference is not None:
+            axes.stairs(reference, edges, color=REFERENCE, linewidth=1.6, label="reference sample")
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.set_xlim(0, 1)
+        axes.set_xlabel("PD, in classes of 2.5 percentage points")
+        axes.set_ylabel("share of clients")
+        axes.legend(loc="upper right")
+
+    return drawn("pd-histogram", "Distribution of the champion's PD", (8.6, 2.7), draw)
+
+
+# --- Stability ------------------------------------------------------------------------------------
+
+
+def drift_bars(facts: Sequence[DriftFact]) -> Markup:
+    """PSI and CSI as bars, the score on top, with the bands 0.10 and 0.25."""
+    known = [f for f in facts if f.value is not None][::-1]
+
+    def draw(axes: Axes) -> None:
+        values = [f.value or 0.0 for f in known]
+        names = [shortened(f.name) for f in known]
+        axes.barh(range(len(known)), values, height=0.66, color=[_bar_color(v) for v in values])
+        axes.set_yticks(range(len(known)), names)
+        axes.set_ylim(-0.6, len(known) - 0.4)
+        _band_lines(axes.axvline)
+        axes.set_xlim(0, max(0.3, 1.12 * max(values)))
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel("PSI of the score, CSI of each attribute; dashed: 0.10 and 0.25")
+
+    return drawn("drift-bars", "PSI and CSI by variable", (8.6, 0.9 + 0.2 * len(known)), draw)
+
+
+def bin_bars(name: str, number: int, bins: Sequence[DriftBin]) -> Markup:
+    """Shares of reference and month in each reference bin of one variable."""
+
+    def draw(axes: Axes) -> None:
+        places = np.arange(len(bins))
+        axes.bar(places - 0.2, [b.reference_share for b in bins], 0.4, color=REFERENCE, label="reference")
+        axes.bar(places + 0.2, [b.current_share for b in bins], 0.4, color=CURRENT, label="this month")
+        axes.set_xticks(places, [str(b.bin) for b in bins])
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        axes.grid(axis="x", visible=False)
+        axes.set_xlabel("bin")
+        _legend(axes)
+
+    return drawn(f"bins-{number}", f"Shares by bin of {name}", (5.0, 1.9), draw)
+
+
+def _bar_color(value: float) -> str:
+    return ALARM if value >= SIGNIFICANT else THIRD if value >= MODERATE else CURRENT

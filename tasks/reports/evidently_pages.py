@@ -1,0 +1,208 @@
+"""Evidently's two pages: data drift against the reference sample, and classification performance.
+
+Evidently fails on all-null columns and on months of one class; each such case is settled before it
+is called, and the page then says in words what could not be computed. Its own PSI uses equal-width
+bins, so the headline figures are ours (`stability.html`); this page is for looking closer.
+"""
+
+import logging
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from creditflow.columns import ATTRIBUTES, CODE_NAMES, OUTCOME
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from evidently import Dataset, Report
+
+# Distances, not p-values: their verdict does not change with the number of rows in a sample. They are what
+# Evidently itself takes above 1,000 rows; named here so that a small month is judged by the same measure.
+NUMERICAL_TEST, CATEGORICAL_TEST = "wasserstein", "jensenshannon"
+PD_CUT: Final = 0.5
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EvidentlyPage:
+    """What came of one page: a `reason` in words when it could not be computed, and what to know when it could."""
+
+    name: str
+    title: str
+    reason: str | None
+    notes: list[str]
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.name}.html"
+
+
+# --- The two pages --------------------------------------------------------------------------------
+
+
+def drift_page(path: Path, month: str, current: pl.DataFrame, reference: pl.DataFrame | None) -> EvidentlyPage:
+    """Writes Evidently's data drift report of the month against the reference sample.
+
+    Args:
+        path: where the page goes; nothing is written when the result carries a reason.
+        current, reference: attributes and `pd`, one row a client.
+    """
+    title = f"Data drift of {month} against the reference sample"
+    reason = _drift_reason(current, reference)
+    if reason is not None or reference is None:
+        return EvidentlyPage("drift", title, reason, [])
+    columns, left_out = _comparable(current, reference)
+    notes = [
+        _rows_note(current, reference),
+        f"Distances by {NUMERICAL_TEST} (amounts, age, PD) and {CATEGORICAL_TEST} (codes); a column drifts from 0.1.",
+        *([f"Left out, empty or absent on one side: {', '.join(left_out)}."] if left_out else []),
+    ]
+    if not columns:
+        return EvidentlyPage("drift", title, "every column is empty or absent on one side", [])
+    return _written(path, EvidentlyPage("drift", title, None, notes), lambda: _drift_html(columns, current, reference))
+
+
+def performance_page(
+    path: Path, month: str, current: pl.DataFrame, reference: pl.DataFrame | None
+) -> EvidentlyPage:
+    """Writes Evidently's classification report of the month's known outcomes beside the reference sample's.
+
+    Args:
+        path: where the page goes; nothing is written when the result carries a reason.
+        current: `pd` and `defaulted` of clients whose outcome is known.
+        reference: `pd` and `defaulted` of the reference sample.
+    """
+    title = f"Classification performance of {month}"
+    if current.is_empty():
+        return EvidentlyPage("performance", title, f"outcomes for {month} not yet received", [])
+    one_class = _one_class(current)
+    if one_class is not None:
+        return EvidentlyPage("performance", title, f"in {month} {one_class}", [])
+    unusable = "none was handed over" if reference is None else _one_class(reference)
+    beside = None if unusable else reference
+    notes = [
+        _rows_note(current, beside),
+        f"A client counts as predicted to default from a PD of {PD_CUT:g}.",
+        *([f"Shown without a reference sample: {unusable}."] if unusable else []),
+    ]
+    page = EvidentlyPage("performance", title, None, notes)
+    return _written(path, page, lambda: _performance_html(current, beside))
+
+
+# --- Guards ---------------------------------------------------------------------------------------
+
+
+def _drift_reason(current: pl.DataFrame, reference: pl.DataFrame | None) -> str | None:
+    if reference is None or reference.is_empty():
+        return "the champion's reference sample is not available"
+    return "no client was scored" if current.is_empty() else None
+
+
+def _comparable(current: pl.DataFrame, reference: pl.DataFrame) -> tuple[list[str], list[str]]:
+    """The attributes and PD that hold a value on both sides, and those that do not."""
+    names = [*(a.name for a in ATTRIBUTES), "pd"]
+    good = [n for n in names if _holds_values(current, n) and _holds_values(reference, n)]
+    return good, [n for n in names if n not in good]
+
+
+def _holds_values(frame: pl.DataFrame, name: str) -> bool:
+    return name in frame.columns and frame[name].cast(pl.Float64).is_finite().any()
+
+
+def _one_class(frame: pl.DataFrame) -> str | None:
+    """Why the frame cannot carry a classification report; None when it can."""
+    if OUTCOME not in frame.columns or "pd" not in frame.columns:
+        return "outcomes or PDs are not part of the sample"
+    known = frame[OUTCOME].drop_nulls()
+    if known.is_empty():
+        return "no outcome is known"
+    if known.n_unique() == 1:
+        what = "a default" if known[0] == 1 else "no default"
+        return f"every one of the {known.len():,} known outcomes is {what}; the report needs both classes"
+    return None
+
+
+def _rows_note(current: pl.DataFrame, reference: pl.DataFrame | None) -> str:
+    against = "" if reference is None else f" against {reference.height:,} of the reference sample"
+    return f"Computed on {current.height:,} clients of the month{against}."
+
+
+# --- Evidently itself -----------------------------------------------------------------------------
+
+
+def _drift_html(columns: list[str], current: pl.DataFrame, reference: pl.DataFrame) -> str:
+    _silence()
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.presets import DataDriftPreset
+
+    codes = [c for c in columns if c in CODE_NAMES]
+    definition = DataDefinition(
+        numerical_columns=[c for c in columns if c not in CODE_NAMES], categorical_columns=codes
+    )
+    preset = DataDriftPreset(columns=columns, num_method=NUMERICAL_TEST, cat_method=CATEGORICAL_TEST)
+    now, then = (Dataset.from_pandas(_pandas(f, columns), definition) for f in (current, reference))
+    return _html(Report([preset]), now, then)
+
+
+def _performance_html(current: pl.DataFrame, reference: pl.DataFrame | None) -> str:
+    _silence()
+    from evidently import BinaryClassification, DataDefinition, Dataset, Report
+    from evidently.presets import ClassificationPreset
+
+    columns = ["pd", OUTCOME]
+    task = BinaryClassification(target=OUTCOME, prediction_probas="pd", pos_label=1)
+    definition = DataDefinition(classification=[task])
+    now = Dataset.from_pandas(_pandas(current.drop_nulls(columns), columns), definition)
+    then = None
+    if reference is not None:
+        then = Dataset.from_pandas(_pandas(reference.drop_nulls(columns), columns), definition)
+    return _html(Report([ClassificationPreset(probas_threshold=PD_CUT)]), now, then)
+
+
+def _html(report: "Report", current: "Dataset", reference: "Dataset | None") -> str:
+    # Without a file name the snapshot gives the whole self-contained page as text.
+    return str(report.run(current, reference).get_html_str(as_iframe=False))
+
+
+def _silence() -> None:
+    # Evidently reads this when it is imported; the bank's machine calls nobody.
+    os.environ["DO_NOT_TRACK"] = "1"
+
+
+def _pandas(frame: pl.DataFrame, columns: list[str]) -> "pd.DataFrame":
+    """Evidently takes pandas; codes and outcomes as plain integers where none is missing."""
+    return frame.select(columns).to_pandas()
+
+
+# --- Our frame around the page --------------------------------------------------------------------
+
+_BANNER: Final = """<header style="font:14px/1.5 system-ui,sans-serif;padding:12px 20px;background:#f4f5f7;color:#1c2330;\
+border-bottom:1px solid #d5d9e0"><nav><a href="../index.html" style="color:#0b5394">All months</a> › \
+<a href="index.html" style="color:#0b5394">{month}</a> › {title}</nav><p style="margin:6px 0 0">{notes}</p></header>"""
+
+
+def _written(path: Path, page: EvidentlyPage, build: Callable[[], str]) -> EvidentlyPage:
+    """Writes the built page in our frame; a failure inside Evidently becomes the page's reason.
+
+    The month is scored by then, and a third-party picture must not hold its publication back.
+    """
+    try:
+        html = build()
+    except Exception as error:
+        _LOG.exception("Evidently could not build %s", path.name)
+        return replace(page, reason=f"Evidently could not compute it ({type(error).__name__}: {error})", notes=[])
+    path.write_text(_framed(html, path.parent.name, page), "utf-8")
+    return page
+
+
+def _framed(html: str, month: str, page: EvidentlyPage) -> str:
+    """Evidently's page with a title, the way back and the notes on top of it."""
+    banner = _BANNER.format(month=escape(month), title=escape(page.title), notes=escape(" ".join(page.notes)))
+    html = html.replace('<meta charset="UTF-8">', f'<meta charset="UTF-8"><title>{escape(page.title)}</title>', 1)
+    return re.sub(r'<body>(?=\s*<div id="root_)', lambda _: f"<body>{banner}", html, count=1)

@@ -1,0 +1,369 @@
+"""What the pages tell of a month, read from the warehouse into small frozen records.
+
+Every figure is aggregated by DuckDB (`sql/queries/report_*.sql`), so memory does not grow with the
+portfolio. Only counts, shares, at most `QUARANTINE_ROWS` quarantined rows and seeded samples leave it.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import duckdb
+import polars as pl
+
+from creditflow.month import Month
+from sql.library import query
+
+QUARANTINE_ROWS = 200
+PD_BINS = 40
+MODERATE, SIGNIFICANT = 0.10, 0.25  # the industry's bands of PSI and CSI
+
+Record = TypeVar("Record")
+
+# --- Records -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MonthRow:
+    """A month's line of the overview; None where a figure does not exist yet.
+
+    `moved` names the attributes with a CSI of 0.25 or more, most moved first.
+    """
+
+    month: str
+    received: int | None
+    accepted: int | None
+    quarantined: int | None
+    champion: str | None
+    version: str | None
+    basis: str | None
+    scored: int | None
+    mean_pd: float | None
+    outcomes: int | None
+    defaulters: int | None
+    default_rate: float | None
+    auc_held_out: float | None
+    auc_realised: float | None
+    psi: float | None
+    psi_band: str | None
+    psi_reason: str | None
+    csi_known: int | None
+    moved: list[str]
+    checks: int
+    checks_failed: int
+    checks_not_run: int
+    run_status: str | None
+    run_message: str | None
+
+    @property
+    def status(self) -> str:
+        """Where the month stands, from what is stored rather than from how the last run ended."""
+        if self.champion is not None:
+            return "scored"
+        if self.received is not None:
+            return "awaiting a first model"
+        return self.run_status or "no file"
+
+
+@dataclass(frozen=True)
+class FileFact:
+    kind: str
+    file_name: str
+    file_sha256: str
+    bytes: int
+    revision: int
+    is_current: bool
+    has_label: bool
+    received: int
+    accepted: int
+    quarantined: int
+    code_version: str
+    run_id: str
+    loaded_at: datetime
+
+
+@dataclass(frozen=True)
+class RunFact:
+    run_id: str
+    command: str
+    status: str
+    started_at: datetime
+    ended_at: datetime | None
+    code_version: str
+    message: str | None
+    backfill_id: str | None
+
+
+@dataclass(frozen=True)
+class Decision:
+    verdict: str
+    rule: str
+    value: str
+    threshold: str
+    reason: str
+    champion: str | None
+    version: str | None
+    run_id: str
+    decided_at: datetime
+
+
+@dataclass(frozen=True)
+class Expectation:
+    kind: str
+    file_sha256: str
+    position: int
+    rule: str
+    expectation: str
+    column_name: str | None
+    severity: str
+    meaning: str
+    outcome: str
+    evaluated: int
+    unexpected: int
+    examples: str
+    reason: str | None
+
+    @property
+    def share(self) -> float | None:
+        return self.unexpected / self.evaluated if self.evaluated else None
+
+    @property
+    def example_texts(self) -> list[str]:
+        """The examples as texts; a cell that is no JSON list is shown as it stands."""
+        try:
+            found = json.loads(self.examples)
+        except ValueError:
+            return [self.examples] if self.examples else []
+        return [e if isinstance(e, str) else json.dumps(e) for e in found] if isinstance(found, list) else [self.examples]
+
+
+@dataclass(frozen=True)
+class RuleCount:
+    kind: str
+    rule: str
+    column_name: str | None
+    row_count: int
+
+
+@dataclass(frozen=True)
+class QuarantinedRow:
+    kind: str
+    row_number: int
+    client_id: str | None
+    rule: str
+    column_name: str | None
+    value: str | None
+    raw_row: str
+
+
+@dataclass(frozen=True)
+class CodeCount:
+    position: int
+    attribute: str
+    code: str
+    meaning: str
+    occurrences: int
+    cells: int
+
+    @property
+    def share(self) -> float | None:
+        return self.occurrences / self.cells if self.cells else None
+
+
+@dataclass(frozen=True)
+class ModelFact:
+    model: str
+    version: str
+    is_champion: bool
+    basis: str
+    scored: int
+    mean_pd: float
+    run_id: str
+    code_version: str
+    scored_at: datetime
+    trained_in: str | None
+    training_months: list[str] | None
+    training_rows: int | None
+    training_defaulters: int | None
+    manifest_sha256: str | None
+    seed: int | None
+    fit_seconds: float | None
+
+
+@dataclass(frozen=True)
+class Metric:
+    model: str
+    version: str
+    sample: str
+    basis: str
+    month: str
+    metric: str
+    value: float | None
+    clients: int
+    defaulters: int
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Grade:
+    """Clients of a grade; `credit_limit` and `balance` are sums in the currency of the file."""
+
+    grade: str | None
+    clients: int
+    mean_pd: float
+    points_low: int | None
+    points_high: int | None
+    credit_limit: float
+    balance: float
+    outcomes: int
+    default_rate: float | None
+
+
+@dataclass(frozen=True)
+class PdBin:
+    bin: int
+    clients: int
+
+
+@dataclass(frozen=True)
+class PdSummary:
+    clients: int
+    mean: float | None
+    low: float | None
+    p05: float | None
+    p25: float | None
+    median: float | None
+    p75: float | None
+    p95: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class DriftFact:
+    name: str
+    statistic: str
+    value: float | None
+    band: str
+    reference_rows: int
+    current_rows: int
+    model: str
+    version: str
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class DriftBin:
+    name: str
+    bin: int
+    label: str
+    reference_share: float
+    current_share: float
+    contribution: float
+
+
+@dataclass(frozen=True)
+class OutcomeCount:
+    """The champion's scored clients of a month, those with a known outcome, and the defaulters of them."""
+
+    scored: int
+    outcomes: int
+    defaulters: int
+
+
+@dataclass(frozen=True)
+class MonthFacts:
+    """Everything that the pages of one month tell, but for the samples."""
+
+    row: MonthRow
+    files: list[FileFact]
+    runs: list[RunFact]
+    decision: Decision | None
+    expectations: list[Expectation]
+    quarantine_rules: list[RuleCount]
+    quarantine_rows: list[QuarantinedRow]
+    codes: list[CodeCount]
+    models: list[ModelFact]
+    performance: list[Metric]
+    grades: list[Grade]
+    pd_bins: list[PdBin]
+    pd_summary: PdSummary
+    drift: list[DriftFact]
+    drift_bins: list[DriftBin]
+    outcomes: OutcomeCount
+
+    @property
+    def month(self) -> str:
+        return self.row.month
+
+    @property
+    def champion(self) -> ModelFact | None:
+        return next((m for m in self.models if m.is_champion), None)
+
+    @property
+    def current_files(self) -> list[FileFact]:
+        return [f for f in self.files if f.is_current]
+
+    @property
+    def quarantined(self) -> int:
+        return sum(f.quarantined for f in self.current_files)
+
+    def bins_of(self, name: str) -> list[DriftBin]:
+        return [b for b in self.drift_bins if b.name == name]
+
+    def metrics_of(self, sample: str) -> list[Metric]:
+        return [m for m in self.performance if m.sample == sample]
+
+
+# --- Reading -------------------------------------------------------------------------------------
+
+
+def gather_overview(con: duckdb.DuckDBPyConnection) -> list[MonthRow]:
+    """One row for every month that has a file or a run, oldest first."""
+    return _records(con, "report_months", MonthRow, month=None)
+
+
+def gather_month(con: duckdb.DuckDBPyConnection, month: Month) -> MonthFacts | None:
+    """All facts of a month; None when the warehouse holds neither a file nor a run of it."""
+    key = str(month)
+    rows = _records(con, "report_months", MonthRow, month=key)
+    if not rows:
+        return None
+    return MonthFacts(
+        row=rows[0],
+        files=_records(con, "report_files", FileFact, month=key),
+        runs=_records(con, "report_runs", RunFact, month=key),
+        decision=next(iter(_records(con, "report_decision", Decision, month=key)), None),
+        expectations=_records(con, "report_expectations", Expectation, month=key),
+        quarantine_rules=_records(con, "report_quarantine_rules", RuleCount, month=key),
+        quarantine_rows=_records(
+            con, "report_quarantine_rows", QuarantinedRow, month=key, limit=QUARANTINE_ROWS
+        ),
+        codes=_records(con, "report_codes", CodeCount, month=key),
+        models=_records(con, "report_models", ModelFact, month=key),
+        performance=_records(con, "report_performance", Metric, month=key),
+        grades=_records(con, "report_grades", Grade, month=key),
+        pd_bins=_records(con, "report_pd_histogram", PdBin, month=key, bins=PD_BINS),
+        pd_summary=_records(con, "report_pd_summary", PdSummary, month=key)[0],
+        drift=_records(con, "report_drift", DriftFact, month=key),
+        drift_bins=_records(con, "report_drift_bins", DriftBin, month=key),
+        outcomes=_records(con, "report_counts", OutcomeCount, month=key)[0],
+    )
+
+
+def sample(
+    con: duckdb.DuckDBPyConnection, month: Month, *, rows: int, seed: int, known_only: bool = False
+) -> pl.DataFrame:
+    """At most `rows` of the champion's clients: the attributes, score, pd, defaulted (null while unknown).
+
+    Seeded by a digest of the client ID, so the same rows come back whatever the number of threads.
+    """
+    values = {"month": str(month), "limit": rows, "seed": str(seed), "known_only": known_only}
+    return con.sql(query("report_sample"), params=values).pl()
+
+
+def _records(
+    con: duckdb.DuckDBPyConnection, name: str, kind: type[Record], **values: Any
+) -> list[Record]:
+    """The rows of `sql/queries/NAME.sql`, whose columns carry the names of the record's fields."""
+    return [kind(**row) for row in con.sql(query(name), params=values).pl().to_dicts()]

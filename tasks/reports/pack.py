@@ -1,0 +1,160 @@
+"""Builds the report pack: a month's folder of pages and the overview above them.
+
+A pack is built in a hidden sibling folder and put in place by rename, so a reader sees the earlier
+pack or the new one, never half of one, and a failed build leaves the earlier pack as it was.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from creditflow.errors import UsageError
+from creditflow.month import Month
+from tasks.reports import pages
+from tasks.reports.evidently_pages import EvidentlyPage, drift_page, performance_page
+from tasks.reports.gather import MonthFacts, gather_month, gather_overview, sample
+
+SAMPLE_ROWS = 50_000
+STUDY_PAGE = "study.html"
+_BUILDING, _EARLIER = ".building", ".earlier"
+
+# --- The packs ------------------------------------------------------------------------------------
+
+
+def build_month_pack(
+    con: duckdb.DuckDBPyConnection,
+    month: Month,
+    reports_dir: Path,
+    *,
+    reference: pl.DataFrame | None,
+    evidently: bool = True,
+    sample_rows: int = SAMPLE_ROWS,
+    seed: int = 42,
+) -> Path:
+    """Builds the month's pages from stored data and puts them in place.
+
+    Args:
+        con: the warehouse; only read.
+        reports_dir: the pack lands in its folder YYYY-MM.
+        reference: the champion's development sample: the attributes, `score`, `pd`, `defaulted`.
+        evidently: whether Evidently's two pages are built; without it they say that they were left out.
+        sample_rows: at most so many rows a side go to Evidently.
+        seed: chooses them.
+
+    Returns:
+        The path of the month's index page.
+
+    Raises:
+        UsageError: the warehouse holds neither a file nor a run of the month.
+    """
+    facts = gather_month(con, month)
+    if facts is None:
+        raise _unknown(month)
+    building = _fresh(reports_dir, str(month))
+    try:
+        shown = _evidently_pages(con, month, building, reference, evidently, sample_rows, seed)
+        _write_pages(building, facts, reference, shown)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+    return _put_in_place(building, reports_dir / str(month)) / "index.html"
+
+
+def build_overview(con: duckdb.DuckDBPyConnection, reports_dir: Path) -> Path:
+    """Builds the overview of all months, which links the packs that lie beside it, and returns its path."""
+    months = gather_overview(con)
+    published = frozenset(m.month for m in months if (reports_dir / m.month / "index.html").is_file())
+    study = STUDY_PAGE if (reports_dir / STUDY_PAGE).is_file() else None
+    reports_dir.mkdir(parents=True, exist_ok=True)
+    page, building = reports_dir / "index.html", reports_dir / f"{_BUILDING}-index.html"
+    building.write_text(pages.overview_page(months, published, study), "utf-8")
+    os.replace(building, page)
+    return page
+
+
+# --- Steps ----------------------------------------------------------------------------------------
+
+
+def _write_pages(
+    folder: Path, facts: MonthFacts, reference: pl.DataFrame | None, shown: list[EvidentlyPage]
+) -> None:
+    texts = {
+        "index.html": pages.month_page(facts, reference, shown),
+        "data-quality.html": pages.data_quality_page(facts),
+        "stability.html": pages.stability_page(facts),
+        **{p.file_name: pages.unavailable_page(facts.month, p) for p in shown if p.reason},
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, "utf-8")
+
+
+def _evidently_pages(
+    con: duckdb.DuckDBPyConnection,
+    month: Month,
+    folder: Path,
+    reference: pl.DataFrame | None,
+    wanted: bool,
+    rows: int,
+    seed: int,
+) -> list[EvidentlyPage]:
+    titles = {"drift": "Drift report by Evidently", "performance": "Classification report by Evidently"}
+    if not wanted:
+        why = "left out on request when this pack was built"
+        return [EvidentlyPage(name, title, why, []) for name, title in titles.items()]
+    current = sample(con, month, rows=rows, seed=seed)
+    if current.is_empty():
+        return [EvidentlyPage(n, t, "no client is scored: awaiting a first model", []) for n, t in titles.items()]
+    held = _sampled(reference, rows, seed)
+    known = sample(con, month, rows=rows, seed=seed, known_only=True)
+    return [
+        drift_page(folder / "drift.html", str(month), current, held),
+        performance_page(folder / "performance.html", str(month), known, held),
+    ]
+
+
+def _sampled(reference: pl.DataFrame | None, rows: int, seed: int) -> pl.DataFrame | None:
+    if reference is None or reference.height <= rows:
+        return reference
+    return reference.sample(rows, seed=seed)
+
+
+def _unknown(month: Month) -> UsageError:
+    return UsageError(
+        f"report pack of {month}",
+        expected="a month with a file or a run in the warehouse",
+        found="neither",
+        remedy=f"Run the month first: creditflow run {month}.",
+    )
+
+
+# --- Replacing a folder ---------------------------------------------------------------------------
+
+
+def _fresh(reports_dir: Path, name: str) -> Path:
+    """An empty folder to build in; what a killed build left behind is put right first."""
+    reports_dir.mkdir(parents=True, exist_ok=True)
+    target, earlier, building = (reports_dir / n for n in (name, f"{_EARLIER}-{name}", f"{_BUILDING}-{name}"))
+    if earlier.is_dir() and not target.exists():
+        earlier.rename(target)
+    for leftover in (earlier, building):
+        shutil.rmtree(leftover, ignore_errors=True)
+    building.mkdir()
+    return building
+
+
+def _put_in_place(building: Path, target: Path) -> Path:
+    """Swaps the folders by two renames: no system call that Python offers replaces a folder with content in one."""
+    earlier = target.with_name(f"{_EARLIER}-{target.name}")
+    if target.exists():
+        target.rename(earlier)
+    try:
+        building.rename(target)
+    except OSError:
+        if earlier.is_dir():
+            earlier.rename(target)
+        raise
+    shutil.rmtree(earlier, ignore_errors=True)
+    return target

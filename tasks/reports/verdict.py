@@ -1,0 +1,124 @@
+"""The month in words: one headline and the findings it rests on, each with its figure and threshold."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from tasks.reports.gather import MODERATE, SIGNIFICANT, MonthRow
+
+Tone = Literal["good", "watch", "alarm", "plain"]
+_ORDER: tuple[Tone, ...] = ("plain", "good", "watch", "alarm")
+
+
+@dataclass(frozen=True)
+class Finding:
+    tone: Tone
+    text: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The worst tone among the findings, a headline in words, and the findings."""
+
+    tone: Tone
+    headline: str
+    findings: list[Finding]
+
+
+def verdict(row: MonthRow) -> Verdict:
+    """What a reader should know first about a month."""
+    findings = list(_findings(row))
+    tone = max((f.tone for f in findings), key=_ORDER.index)
+    return Verdict(tone, f"{row.month}: {_headline(row, tone)}", findings)
+
+
+def band(value: float | None) -> Tone:
+    """The tone of a PSI or CSI: from 0.25 on alarm, from 0.10 on watch, below good."""
+    if value is None:
+        return "plain"
+    return "alarm" if value >= SIGNIFICANT else "watch" if value >= MODERATE else "good"
+
+
+def _headline(row: MonthRow, tone: Tone) -> str:
+    if row.received is None:
+        return f"no client file was taken; the last run ended {row.run_status or 'before it began'}."
+    if row.champion is None:
+        return "loaded and validated; not scored, awaiting a first model."
+    scored = f"{row.scored:,} clients scored by {row.champion}"
+    return {
+        "alarm": f"{scored}; the month needs attention.",
+        "watch": f"{scored}; some points are worth a look.",
+    }.get(tone, f"{scored}; nothing calls for attention.")
+
+
+def _findings(row: MonthRow) -> Iterator[Finding]:
+    yield _rows_finding(row)
+    if row.checks:
+        yield _checks_finding(row)
+    if row.champion is None:
+        if row.received is not None:
+            yield Finding("plain", "No score, drift or performance: awaiting a first model.")
+        return
+    yield _basis_finding(row)
+    yield _psi_finding(row)
+    yield _csi_finding(row)
+    yield _outcome_finding(row)
+
+
+def _rows_finding(row: MonthRow) -> Finding:
+    if row.received is None:
+        return Finding("watch", row.run_message or "No client file of this month was taken.")
+    share = (row.quarantined or 0) / row.received if row.received else 0.0
+    return Finding(
+        "plain",
+        f"{row.received:,} rows received = {row.accepted:,} accepted + {row.quarantined:,} quarantined ({share:.2%}).",
+    )
+
+
+def _checks_finding(row: MonthRow) -> Finding:
+    passed = row.checks - row.checks_failed - row.checks_not_run
+    unsettled = row.checks_failed + row.checks_not_run
+    return Finding(
+        "watch" if unsettled else "good",
+        f"{passed} of {row.checks} checks of the data passed, {row.checks_failed} failed, "
+        f"{row.checks_not_run} not run.",
+    )
+
+
+def _basis_finding(row: MonthRow) -> Finding:
+    meaning = {
+        "live": "live, by a model that knew nothing of this month",
+        "in_sample": "in-sample: the model was developed on this month, so its figures flatter",
+        "retrospective": "retrospectively, once a first champion existed",
+    }
+    basis = row.basis or ""
+    return Finding("plain", f"Scored {meaning.get(basis, basis)} (version {row.version}).")
+
+
+def _psi_finding(row: MonthRow) -> Finding:
+    if row.psi is None:
+        return Finding("plain", f"PSI of the score not computed: {row.psi_reason or 'not recorded yet'}.")
+    place = {"good": "below 0.10", "watch": "between 0.10 and 0.25", "alarm": "0.25 or more"}[band(row.psi)]
+    return Finding(band(row.psi), f"PSI of the score {row.psi:.3f}, {place}.")
+
+
+def _csi_finding(row: MonthRow) -> Finding:
+    if not row.csi_known:
+        return Finding("plain", "CSI of the attributes not computed yet.")
+    if not row.moved:
+        return Finding("good", f"None of {row.csi_known} attributes has a CSI of 0.25 or more.")
+    named = ", ".join(row.moved[:6]) + (" …" if len(row.moved) > 6 else "")
+    return Finding(
+        "alarm", f"{len(row.moved)} of {row.csi_known} attributes have a CSI of 0.25 or more: {named}."
+    )
+
+
+def _outcome_finding(row: MonthRow) -> Finding:
+    if not row.outcomes:
+        return Finding("plain", f"Outcomes for {row.month} not yet received.")
+    text = f"Default rate {row.default_rate:.2%} against a mean PD of {row.mean_pd:.2%}"
+    if row.auc_realised is not None:
+        text += f"; ROC AUC {row.auc_realised:.4f} realised"
+        if row.auc_held_out is not None:
+            text += f", {row.auc_held_out:.4f} held out"
+    return Finding("plain", text + ".")

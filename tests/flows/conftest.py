@@ -1,0 +1,96 @@
+"""A small simulated portfolio, run once; tests work on copies of its home."""
+
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from creditflow.month import Month, month_range
+from sql.warehouse import open_warehouse
+from tasks.home import Home
+
+FIRST, LAST = Month(2026, 1), Month(2026, 4)
+
+
+@pytest.fixture(scope="session")
+def portfolio(tmp_path_factory):
+    """An inbox with four months of 700 clients; outcomes of the first three."""
+    from models.simulator import SimulationSettings
+    from tasks.simulate import write_simulation
+
+    inbox = tmp_path_factory.mktemp("portfolio") / "inbox"
+    inbox.mkdir()
+    write_simulation(SimulationSettings(first=FIRST, months=4, clients=700, seed=7), inbox)
+    return inbox
+
+
+@pytest.fixture(scope="session")
+def finished(portfolio, tmp_path_factory, prefect_server):
+    """A home in which every month of the portfolio was run."""
+    root = tmp_path_factory.mktemp("finished") / "home"
+    shutil.copytree(portfolio, root / "inbox")
+    with pytest.MonkeyPatch.context() as patch:
+        run_months(patch, root, FIRST, LAST)
+    return root
+
+
+@pytest.fixture
+def home(finished, tmp_path, monkeypatch):
+    """A copy of the finished home, in force."""
+    root = tmp_path / "home"
+    shutil.copytree(finished, root)
+    use(monkeypatch, root)
+    return Home(root)
+
+
+@pytest.fixture
+def fresh(portfolio, tmp_path, monkeypatch, prefect_server):
+    """A home with the portfolio's inbox and nothing run, in force."""
+    root = tmp_path / "fresh"
+    shutil.copytree(portfolio, root / "inbox")
+    use(monkeypatch, root)
+    return Home(root).prepare()
+
+
+def use(patch, root):
+    patch.setenv("CREDITFLOW_HOME", str(root))
+    patch.setenv("CREDITFLOW_EVIDENTLY", "false")
+    patch.setenv("CREDITFLOW_LOCK_WAIT_SECONDS", "0")
+
+
+def run_months(patch, root, first, last):
+    from flows.monthly import monthly
+
+    use(patch, root)
+    return [monthly(str(month)) for month in month_range(first, last)]
+
+
+@pytest.fixture
+def ask():
+    """Runs a query on a home's warehouse and returns its rows."""
+
+    def query(home: Home | Path, text: str) -> list[tuple]:
+        root = home.root if isinstance(home, Home) else home
+        with open_warehouse(Home(root).warehouse) as con:
+            return con.execute(text).fetchall()
+
+    return query
+
+
+@pytest.fixture
+def contents():
+    """Every table but the ledger's, sorted, without the columns that name a run or a moment."""
+    passing = ["run_id", "loaded_at", "scored_at", "trained_at", "decided_at", "fit_seconds", "superseded_by_run"]
+    tables = "files clients outcomes quarantine expectation_results models decisions scores drift drift_bins performance"
+
+    def read(home: Home | Path) -> dict[str, pl.DataFrame]:
+        root = home.root if isinstance(home, Home) else home
+        with open_warehouse(Home(root).warehouse) as con:
+            frames = {name: con.sql(f"FROM {name}").pl().drop(passing, strict=False) for name in tables.split()}
+        return {
+            name: frame.sort([c for c in frame.columns if frame.schema[c] != pl.List(pl.String)])
+            for name, frame in frames.items()
+        }
+
+    return read

@@ -1,0 +1,91 @@
+import errno
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from creditflow.errors import CreditflowError
+from flows import cli
+
+HEAVY = ("torch", "sklearn", "prefect", "great_expectations", "evidently", "pandas", "polars", "duckdb", "matplotlib")
+COMMANDS = ("demo", "simulate", "import-uci", "run", "backfill", "study", "sql", "status")
+
+
+def creditflow(*arguments, home, **settings):
+    """The command as a person runs it, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "flows.cli", *arguments],
+        env={"CREDITFLOW_HOME": str(home), "PATH": "/usr/bin:/bin", "COLUMNS": "200"} | settings,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_help_pays_for_no_heavy_import():
+    code = f"import sys; from flows import cli; print(sorted(set({HEAVY!r}) & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command):
+    result = CliRunner().invoke(cli.app, [command, "--help"])
+    assert result.exit_code == 0
+    assert "Usage" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["run", "2005-13"], 1, "2005-13"),
+        (["run", "2005-04"], 1, "clients_2005-04"),
+        (["run"], 2, "MONTH"),
+        (["nonsense"], 2, "nonsense"),
+        (["backfill", "2005-04", "2005-05"], 2, "--reason"),
+        (["backfill", "2005-04", "2005-05", "--reason", " "], 2, "--reason"),
+        (["backfill", "2005-05", "2005-04", "--reason", "x"], 2, "2005-05 to 2005-04"),
+        (["sql"], 2, "either a query or --file"),
+        (["sql", "SELECT 1"], 1, "creditflow demo"),
+        (["sql", "--file", "nowhere.sql"], 2, "nowhere.sql"),
+        (["import-uci", "nowhere.csv"], 1, "nowhere.csv"),
+        (["study", "nowhere.csv"], 1, "nowhere.csv"),
+    ],
+)
+def test_refusals_are_one_line_and_an_exit_code(arguments, code, words, tmp_path):
+    result = creditflow(*arguments, home=tmp_path / "home")
+    assert result.returncode == code, result.stderr
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    if code == 1:
+        assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_status_of_an_empty_home_says_how_to_begin(tmp_path):
+    result = creditflow("status", home=tmp_path / "home")
+    assert (result.returncode, result.stdout) == (0, "")
+    assert "creditflow demo" in result.stderr
+
+
+def test_bad_setting_is_a_usage_error(tmp_path):
+    result = creditflow("status", home=tmp_path, CREDITFLOW_MAX_QUARANTINE_SHARE="7")
+    assert result.returncode == 2
+    assert "CREDITFLOW_MAX_QUARANTINE_SHARE" in result.stderr
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_disk_faults_become_one_line(number):
+    error = cli._storage_error(OSError(number, "a fault of the disk", "var/file"))
+    assert isinstance(error, CreditflowError)
+    assert "var/file" in str(error)
+    assert "a fault of the disk" in str(error)
+
+
+def test_a_bug_is_one_line_too_with_the_traceback_in_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(cli.tempfile, "tempdir", str(tmp_path))
+    assert cli._storage_error(OSError(errno.ENXIO, "odd")) is None
+    error = cli._unexpected(ValueError("odd"))
+    assert "ValueError: odd" in str(error)
+    (report,) = tmp_path.iterdir()
+    assert str(report) in str(error)
+    assert "ValueError: odd" in report.read_text()

@@ -1,0 +1,327 @@
+import os
+import shutil
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+from filelock import FileLock
+
+from creditflow.errors import ArtifactCorrupt, ContentRefused, FileMissing, HomeLocked, InputRefused, WarehouseCorrupt
+from creditflow.month import Month
+from creditflow.version import code_version
+from flows.monthly import monthly
+from flows.options import run_options
+from flows.settings import load_settings
+from models.registry import MODELS
+from sql.warehouse import open_published
+from tasks import ledger
+from tasks.home import Home, locked
+
+pytestmark = pytest.mark.flow
+
+LAST = "2026-04"
+
+
+def up_to_date(home, month=LAST):
+    mark = ledger.fingerprint(home, Month.parse(month), run_options(load_settings()))
+    return ledger.up_to_date(home, Month.parse(month), mark)
+
+
+# ── What a finished home holds ──────────────────────────────────────────────────────────────────
+
+
+def test_rows_received_are_accepted_or_quarantined_for_every_file(home, ask):
+    rows = ask(home, "SELECT month, kind, received, accepted, quarantined FROM files ORDER BY kind, month")
+    assert [(m, k) for m, k, *_ in rows] == [
+        *(("2026-0" + n, "clients") for n in "1234"),
+        *(("2026-0" + n, "outcomes") for n in "123"),
+    ]
+    assert all(received == accepted + quarantined and received > 0 for _, _, received, accepted, quarantined in rows)
+
+
+def test_every_accepted_client_is_scored_by_every_model_with_provenance(home, ask):
+    clients = ask(home, "SELECT count(*) FROM clients")[0][0]
+    rows, models, champions, versions, codes = ask(
+        home,
+        "SELECT count(*), count(DISTINCT model), count(*) FILTER (WHERE is_champion), count(DISTINCT version), "
+        "list(DISTINCT code_version) FROM scores",
+    )[0]
+    assert (rows, models, champions, versions) == (clients * len(MODELS), len(MODELS), clients, 1)
+    assert codes == [code_version()]
+    strangers = "SELECT count(*) FROM scores ANTI JOIN clients USING (month, client_id, file_sha256)"
+    assert ask(home, strangers) == [(0,)]
+    assert ask(home, "SELECT count(*) FROM scores WHERE pd NOT BETWEEN 0 AND 1 OR pd IS NULL") == [(0,)]
+    rated = "SELECT count(*) FROM scores WHERE is_champion != (grade IS NOT NULL AND points IS NOT NULL)"
+    assert ask(home, rated) == [(0,)]
+
+
+def test_first_month_waits_for_a_model_and_is_scored_as_soon_as_there_is_one(home, ask):
+    verdicts = ask(home, "SELECT month, verdict, rule FROM decisions ORDER BY month")
+    assert verdicts == [
+        ("2026-01", "wait", "no champion"),
+        ("2026-02", "retrain", "no champion"),
+        ("2026-03", "reuse", "age"),
+        ("2026-04", "reuse", "age"),
+    ]
+    bases = ask(home, "SELECT DISTINCT month, basis FROM scores ORDER BY month")
+    assert [basis for _, basis in bases] == ["in_sample", "live", "live", "live"]
+    assert ask(home, "SELECT training_months FROM models LIMIT 1") == [(["2026-01"],)]
+
+
+def test_outcomes_are_known_a_month_later_and_realised_figures_follow(home, ask):
+    assert ask(home, "SELECT DISTINCT month FROM outcomes ORDER BY 1") == [("2026-01",), ("2026-02",), ("2026-03",)]
+    realised = ask(
+        home,
+        "SELECT month, count(*) FROM performance WHERE sample = 'realised' AND metric = 'roc_auc' "
+        "AND value BETWEEN 0 AND 1 GROUP BY month ORDER BY month",
+    )
+    assert realised == [(f"2026-0{n}", len(MODELS)) for n in (1, 2, 3)]
+
+
+def test_drift_is_stored_for_the_score_and_every_attribute(home, ask):
+    rows = ask(home, "SELECT month, count(*), count(value) FROM drift GROUP BY month ORDER BY month")
+    assert rows == [(f"2026-0{n}", 24, 24) for n in (1, 2, 3, 4)]
+    sums = ask(home, "SELECT max(abs(s - value)) FROM drift JOIN (SELECT month, name, sum(contribution) AS s "
+                     "FROM drift_bins GROUP BY ALL) USING (month, name)")
+    assert sums[0][0] < 1e-9
+
+
+def test_readers_see_the_run_and_the_pages(home, ask):
+    with open_published(home.published) as con:
+        assert con.execute("SELECT count(*) FROM runs WHERE status = 'done'").fetchall() == [(4,)]
+        months = con.execute("SELECT month, outcomes_known > 0 FROM portfolio_by_month").fetchall()
+    assert months == [("2026-01", True), ("2026-02", True), ("2026-03", True), ("2026-04", False)]
+    for month in ("2026-01", "2026-04"):
+        assert home.month_page(Month.parse(month)).is_file()
+    assert (home.reports / "index.html").is_file()
+    assert ask(home, "SELECT count(DISTINCT stage) FROM stage_timings")[0][0] >= 7
+
+
+# ── The same again ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_unchanged_month_is_up_to_date_and_running_it_again_changes_nothing(home, contents):
+    assert up_to_date(home)
+    before = contents(home)
+    monthly(LAST)
+    after = contents(home)
+    for name, frame in before.items():
+        assert frame.equals(after[name]), name
+    assert up_to_date(home)
+
+
+def test_same_inputs_give_the_same_rows_in_another_home(home, fresh, contents):
+    for month in ("2026-01", "2026-02"):
+        monthly(month)
+    there = contents(fresh)
+    here = {name: frame.filter(pl.col("month") <= "2026-02") for name, frame in contents(home).items()}
+    for name in ("clients", "models", "decisions", "scores", "drift", "drift_bins"):
+        assert here[name].equals(there[name]), name
+
+
+@pytest.mark.parametrize("lost", ["published", "page"])
+def test_month_whose_publication_is_gone_is_not_up_to_date(home, lost):
+    (home.published if lost == "published" else home.month_page(Month.parse(LAST))).unlink()
+    assert up_to_date(home) is None
+
+
+def test_damaged_publication_is_built_again(home):
+    home.published.write_bytes(b"x" * 9000)
+    assert up_to_date(home) is None
+    monthly(LAST)
+    assert up_to_date(home)
+
+
+# ── Changed files ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_corrected_file_is_a_new_revision_and_history_stays(home, ask):
+    path = home.inbox / f"clients_{LAST}.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[:-1]) + "\n")
+    monthly(LAST)
+    files = ask(home, f"SELECT revision, is_current, accepted FROM files WHERE month = '{LAST}' ORDER BY revision")
+    assert [(r, c) for r, c, _ in files] == [(1, False), (2, True)]
+    assert files[1][2] == files[0][2] - 1
+    assert ask(home, f"SELECT count(*) FROM scores WHERE month = '{LAST}'") == [(files[1][2] * len(MODELS),)]
+    assert ask(home, "SELECT count(*), count(DISTINCT superseded_by_run) FROM scores_history") == [
+        (files[0][2] * len(MODELS), 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("clients", b""),
+        ("clients", b"ID,LIMIT_BAL\n1,2\n"),
+        ("clients", b"\xff\xfe\x00nonsense"),
+        ("outcomes", b"ID\n1\n"),
+    ],
+)
+def test_refused_file_leaves_what_was_stored(home, contents, ask, name, content):
+    before = contents(home)
+    pages = {p: p.read_bytes() for p in home.reports.rglob("*") if p.is_file()}
+    month = LAST if name == "clients" else "2026-03"
+    (home.inbox / f"{name}_{month}.csv").write_bytes(content)
+    with pytest.raises(InputRefused):
+        monthly(LAST)
+    after = contents(home)
+    for table, frame in before.items():
+        assert frame.equals(after[table]), table
+    assert {p: p.read_bytes() for p in home.reports.rglob("*") if p.is_file()} == pages
+    assert ask(home, "SELECT status FROM runs ORDER BY started_at DESC LIMIT 1") == [("refused",)]
+
+
+def test_rows_that_break_a_rule_are_set_aside_and_the_rest_is_scored(home, ask):
+    path = home.inbox / f"clients_{LAST}.csv"
+    header, first, second, *rest = path.read_text().splitlines()
+    cells = first.split(",")
+    cells[1] = "<script>alert(1)</script>"
+    path.write_text("\n".join([header, ",".join(cells), second, second, *rest]) + "\n")
+    monthly(LAST)
+    found = ask(home, "SELECT row_number, column_name, value, raw_row FROM quarantine ORDER BY row_number")
+    assert [n for n, *_ in found] == [1, 2, 3]
+    assert found[0][1:3] == ("limit_bal", "<script>alert(1)</script>")
+    assert "<script>" in found[0][3]
+    page = (home.reports / LAST / "data-quality.html").read_text()
+    assert "<script>alert(1)</script>" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_hostile_client_ids_are_only_text(fresh, ask):
+    path = fresh.inbox / "clients_2026-01.csv"
+    header, first, second, *rest = path.read_text().splitlines()
+    hostile = ["<script>alert(1)</script>", "'; DROP TABLE clients; --"]
+    lines = [",".join([identity, *line.split(",")[1:]]) for identity, line in zip(hostile, (first, second), strict=True)]
+    path.write_text("\n".join([header, *lines, *rest]) + "\n")
+    outcomes = fresh.inbox / "outcomes_2026-01.csv"
+    head, *known = outcomes.read_text().splitlines()
+    old = {line.split(",")[0]: new for line, new in zip((first, second), hostile, strict=True)}
+    outcomes.write_text("\n".join([head, *(",".join([old.get(k.split(",")[0], k.split(",")[0]), k.split(",")[1]])
+                                           for k in known)]) + "\n")
+    (fresh.inbox / "clients_2026-02.csv").rename(fresh.root / "aside.csv")
+    monthly("2026-01")
+    shutil.move(fresh.root / "aside.csv", fresh.inbox / "clients_2026-02.csv")
+    monthly("2026-02")
+    scored = ask(fresh, "SELECT DISTINCT client_id FROM scores WHERE month = '2026-01' ORDER BY 1")
+    assert set(hostile) <= {identity for (identity,) in scored}
+
+
+# ── Labels, wishes, ages ────────────────────────────────────────────────────────────────────────
+
+
+def labelled(home, month):
+    """Moves the month's outcomes into its client file, as the UCI data has them."""
+    clients = pl.read_csv(home.inbox / f"clients_{month}.csv", infer_schema=False)
+    outcomes = pl.read_csv(home.inbox / f"outcomes_{month}.csv", infer_schema=False)
+    clients.join(outcomes, on=clients.columns[0], how="left", maintain_order="left").fill_null("0").write_csv(
+        home.inbox / f"clients_{month}.csv"
+    )
+    (home.inbox / f"outcomes_{month}.csv").unlink()
+
+
+def test_file_with_its_own_label_develops_the_first_model_in_sample(fresh, ask):
+    labelled(fresh, "2026-01")
+    monthly("2026-01")
+    assert ask(fresh, "SELECT verdict, rule FROM decisions") == [("retrain", "no champion")]
+    assert ask(fresh, "SELECT DISTINCT basis FROM scores") == [("in_sample",)]
+    assert ask(fresh, "SELECT DISTINCT source FROM outcomes") == [("label",)]
+    held_out = ask(fresh, "SELECT count(*) FROM performance WHERE sample = 'held_out' AND metric = 'roc_auc'")
+    assert held_out == [(len(MODELS),)]
+
+
+def test_wish_retrains_and_stays_in_force_when_the_month_is_run_again(home, ask):
+    monthly(LAST, retrain=True)
+    monthly(LAST)
+    verdicts = ask(home, f"SELECT verdict, rule FROM decisions WHERE month = '{LAST}'")
+    assert verdicts == [("retrain", "asked for")]
+    assert ask(home, f"SELECT DISTINCT version LIKE '{LAST}-%' FROM scores WHERE month = '{LAST}'") == [(True,)]
+    months = ask(home, f"SELECT DISTINCT training_months FROM models WHERE month = '{LAST}'")
+    assert months == [(["2026-01", "2026-02", "2026-03"],)]
+
+
+def test_old_champion_is_retrained(home, ask, monkeypatch):
+    monkeypatch.setenv("CREDITFLOW_MAX_MODEL_AGE_MONTHS", "2")
+    monthly(LAST)
+    assert ask(home, f"SELECT verdict, rule, value FROM decisions WHERE month = '{LAST}'") == [
+        ("retrain", "age", "2 months")
+    ]
+
+
+def test_training_that_is_refused_leaves_the_champion(home, ask):
+    with_one_class = home.inbox / "outcomes_2026-03.csv"
+    for month in ("2026-01", "2026-02", "2026-03"):
+        path = home.inbox / f"outcomes_{month}.csv"
+        head, *rows = path.read_text().splitlines()
+        path.write_text("\n".join([head, *(row.split(",")[0] + ",0" for row in rows)]) + "\n")
+    assert with_one_class.is_file()
+    monthly(LAST, retrain=True)
+    verdict, reason = ask(home, f"SELECT verdict, reason FROM decisions WHERE month = '{LAST}'")[0]
+    assert verdict == "reuse"
+    assert "0 who defaulted" in reason
+    assert ask(home, f"SELECT count(*) > 0 FROM scores WHERE month = '{LAST}'") == [(True,)]
+
+
+# ── Faults ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_month_without_a_file_is_refused(home):
+    with pytest.raises(FileMissing, match="clients_2026-09"):
+        monthly("2026-09")
+
+
+def test_another_months_content_is_refused(home):
+    shutil.copy(home.inbox / f"clients_{LAST}.csv", home.inbox / "clients_2026-05.csv")
+    with pytest.raises(ContentRefused, match=LAST):
+        monthly("2026-05")
+
+
+def test_damaged_artifact_is_named_with_the_way_to_recover(home, ask):
+    folder = home.root / ask(home, "SELECT artifact FROM models WHERE model = 'logistic'")[0][0]
+    victim = max((p for p in folder.iterdir() if p.suffix == ".skops"), key=lambda p: p.stat().st_size)
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    victim.write_bytes(content)
+    (home.inbox / f"clients_{LAST}.csv").write_text(
+        "\n".join((home.inbox / f"clients_{LAST}.csv").read_text().splitlines()[:-1]) + "\n"
+    )
+    with pytest.raises(ArtifactCorrupt, match=victim.name):
+        monthly(LAST)
+
+
+def test_damaged_warehouse_is_named(home):
+    home.warehouse.write_bytes(b"x" * 9000)
+    with pytest.raises(WarehouseCorrupt, match=r"warehouse\.duckdb"):
+        monthly(LAST)
+
+
+def test_second_run_of_the_home_is_refused_while_one_is_going_on(home):
+    code = "import sys, time\nfrom pathlib import Path\nfrom tasks.home import Home, locked\n" \
+           f"with locked(Home(Path({str(home.root)!r})), 'the run of {LAST}', 0):\n    print('held', flush=True); time.sleep(60)"
+    other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(HomeLocked, match=f"the run of {LAST} .process {other.pid}"):
+            monthly(LAST)
+    finally:
+        other.kill()
+        other.wait()
+    # The lock of a killed process is free again.
+    with locked(home, "this test", 0):
+        pass
+
+
+def test_run_that_was_killed_is_swept_at_the_next_start(home, ask):
+    with pytest.raises(KeyboardInterrupt), ledger.recorded(home, "dead", Month.parse(LAST), "run", None):
+        raise KeyboardInterrupt
+    ask(home, "UPDATE runs SET status = 'running', ended_at = NULL WHERE run_id = 'dead'")
+    monthly(LAST)
+    assert ask(home, "SELECT status FROM runs WHERE run_id = 'dead'") == [("killed",)]
+
+
+def test_lock_is_not_left_behind(home):
+    lock = FileLock(home.root / ".lock", timeout=0)
+    with lock:
+        assert os.path.exists(home.root / ".lock")
+    assert isinstance(Home(home.root).prepare(), Home)

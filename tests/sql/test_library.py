@@ -1,0 +1,46 @@
+import re
+
+import pytest
+
+from sql.library import query, scripts
+from sql.publish import publish
+from sql.warehouse import open_published, open_warehouse
+
+# What a query's parameters look like; those left out are text.
+COUNTS = "rows revision seconds pid bytes received accepted quarantined max_rows peak_rss_bytes limit bins"
+MOMENTS = "ended_at started_at loaded_at decided_at scored_at"
+VALUES = (
+    dict.fromkeys(COUNTS.split(), 1)
+    | dict.fromkeys(MOMENTS.split(), "2005-01-01")
+    | dict.fromkeys(["has_label", "known_only"], True)
+    | {"months": ["2005-01"]}
+)
+ALL = [(shelf, script) for shelf in ("migrations", "queries", "views", "examples") for script in scripts(shelf)]
+
+
+@pytest.mark.parametrize(("shelf", "script"), ALL, ids=lambda v: getattr(v, "name", v))
+def test_every_file_says_what_it_gives(shelf, script):
+    assert len(script.about) > 20
+    if shelf in ("queries", "views"):
+        assert "Owner:" in script.about
+
+
+@pytest.mark.parametrize("script", scripts("queries"), ids=lambda s: s.name)
+def test_every_query_binds_against_the_schema(tmp_path, script):
+    """DuckDB plans the statement: a column that a migration renamed is found here, not at night."""
+    with open_warehouse(tmp_path / "w.duckdb") as con:
+        text = query(script.name)
+        if "results" in text or "read_parquet" in text:
+            pytest.skip("reads a frame or a file of the run")
+        values = {name: VALUES.get(name, "2005-01") for name in set(re.findall(r"\$(\w+)", text))}
+        con.execute("EXPLAIN " + text, values or None)
+
+
+def test_six_worked_examples_run_on_an_empty_publication(tmp_path):
+    with open_warehouse(tmp_path / "w.duckdb") as con:
+        publish(con, tmp_path / "p.duckdb")
+    examples = scripts("examples")
+    assert len(examples) == 6
+    with open_published(tmp_path / "p.duckdb") as con:
+        for example in examples:
+            assert con.sql(example.text).columns

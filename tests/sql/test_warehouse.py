@@ -1,0 +1,102 @@
+import subprocess
+import sys
+
+import pytest
+
+from creditflow.errors import HomeLocked, HomeUnusable, QueryFailed, WarehouseCorrupt, WarehouseNewer
+from sql.library import scripts
+from sql.warehouse import _storage_error, ask, execute, migrate, open_published, open_warehouse, transaction
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "warehouse.duckdb"
+
+
+def test_migrations_are_applied_once_and_on_record(path):
+    names = [script.name for script in scripts("migrations")]
+    with open_warehouse(path) as con:
+        assert [n for (n,) in con.execute("SELECT name FROM migrations ORDER BY name").fetchall()] == names
+        assert migrate(con, path) == []
+
+
+def test_failed_migration_leaves_neither_tables_nor_record(path, monkeypatch):
+    from sql import warehouse
+    from sql.library import Script
+
+    broken = Script("999_broken", "CREATE TABLE half (n INTEGER); SELECT * FROM nowhere;")
+    monkeypatch.setattr(warehouse, "scripts", lambda shelf: [broken])
+    with pytest.raises(Exception, match="nowhere"), open_warehouse(path):
+        pass
+    monkeypatch.undo()
+    with open_warehouse(path) as con:
+        assert con.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'half'").fetchall() == [(0,)]
+
+
+def test_newer_database_is_refused_by_name(path):
+    with open_warehouse(path) as con:
+        con.execute("INSERT INTO migrations VALUES ('997_future', now()::TIMESTAMP)")
+    with pytest.raises(WarehouseNewer, match="997_future"), open_warehouse(path):
+        pass
+
+
+def test_file_that_is_no_database_is_named_with_the_way_to_recover(path):
+    path.write_bytes(b"not a database" * 1000)
+    with pytest.raises(WarehouseCorrupt, match=r"warehouse\.duckdb.*backfill"), open_warehouse(path):
+        pass
+
+
+def test_damaged_block_is_named(path):
+    with open_warehouse(path) as con:
+        con.execute("INSERT INTO backfills SELECT 'b', '2005-01', '2005-02', repeat('x', 90), 'me', now()::TIMESTAMP, "
+                    "NULL, NULL FROM range(200000)")
+    with path.open("r+b") as file:
+        for offset in range(12288, path.stat().st_size, 4096):
+            file.seek(offset)
+            file.write(b"\xff" * 512)
+    with pytest.raises(WarehouseCorrupt), open_warehouse(path) as con:
+        con.execute("SELECT max(length(reason)) FROM backfills").fetchall()
+
+
+def test_database_open_elsewhere_is_named(path):
+    with open_warehouse(path):
+        code = f"from sql.warehouse import open_warehouse\nfrom pathlib import Path\nwith open_warehouse(Path({str(path)!r})): pass"
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert HomeLocked.__name__ in other.stderr
+
+
+@pytest.mark.parametrize("text", ["IO Error: Could not write to file: No space left on device", "Read-only file system"])
+def test_full_or_readonly_disk_is_named(path, text):
+    assert isinstance(_storage_error(path, text), HomeUnusable)
+
+
+def test_transaction_is_all_or_nothing(path):
+    with open_warehouse(path) as con:
+        with pytest.raises(RuntimeError), transaction(con):
+            con.execute("DELETE FROM migrations")
+            raise RuntimeError
+        assert con.execute("SELECT count(*) FROM migrations").fetchall() != [(0,)]
+
+
+def test_values_are_bound_never_spliced(path):
+    hostile = "'; DROP TABLE runs; --"
+    with open_warehouse(path) as con:
+        assert execute(con, "last_finished_run", month=hostile) == []
+        assert con.execute("SELECT count(*) FROM runs").fetchall() == [(0,)]
+
+
+@pytest.mark.parametrize("text", ["SELEC 1", "SELECT * FROM nowhere", "CREATE TABLE t (n INTEGER)", "DROP TABLE runs", ""])
+def test_query_that_cannot_be_answered_is_one_error(tmp_path, text):
+    from sql.publish import publish
+
+    with open_warehouse(tmp_path / "w.duckdb") as con:
+        publish(con, tmp_path / "p.duckdb")
+    with open_published(tmp_path / "p.duckdb") as con:
+        with pytest.raises(QueryFailed):
+            ask(con, text)
+        assert ask(con, "SELECT count(*) AS n FROM runs")["n"].to_list() == [0]
+
+
+def test_nothing_published_yet_says_what_to_do(tmp_path):
+    with pytest.raises(HomeUnusable, match="creditflow demo"), open_published(tmp_path / "none.duckdb"):
+        pass

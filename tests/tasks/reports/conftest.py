@@ -1,0 +1,312 @@
+"""A small warehouse with three kinds of month, and a headless Chromium to open pages in."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import polars as pl
+import pytest
+
+from creditflow.columns import AMOUNT_NAMES, ATTRIBUTE_NAMES, ATTRIBUTES, CLIENT_SCHEMA
+from sql.library import scripts
+
+AWAITING, REALISED, LIVE = "2005-03", "2005-04", "2005-05"
+MARKUP_ID = "<script>alert(1)</script>"
+LONG_LABEL = "L" * 200
+VERSION = "2005-04-1f0c9a7e"
+MODELS = ("logistic", "vae_anomaly", "vae_supervised")
+_START = datetime(2005, 6, 1, 6, 0, 0)
+
+# --- Synthetic clients ----------------------------------------------------------------------------
+
+
+def clients_frame(count: int, seed: int, shift: float = 1.0) -> pl.DataFrame:
+    """Clients with the real data's shapes; `shift` multiplies every amount. Two IDs are hostile texts."""
+    rng = np.random.default_rng(seed)
+    risk = rng.normal(size=count)
+    codes = {
+        "sex": rng.integers(1, 3, count),
+        "education": rng.choice([0, 1, 2, 3, 4, 5, 6], count, p=[0.01, 0.35, 0.45, 0.15, 0.01, 0.02, 0.01]),
+        "marriage": rng.choice([0, 1, 2, 3], count, p=[0.01, 0.45, 0.52, 0.02]),
+        "age": rng.integers(21, 75, count),
+        **{f"pay_{n}": np.clip(np.round(risk + rng.normal(scale=0.7, size=count)), -2, 8) for n in range(1, 7)},
+    }
+    amounts = {name: np.round(rng.lognormal(9.5, 1.1, count) * shift, 0) for name in AMOUNT_NAMES}
+    amounts["bill_amt1"] = amounts["bill_amt1"] - 2000.0
+    ids = [MARKUP_ID, LONG_LABEL, *(f"{n:07d}" for n in range(2, count))]
+    frame = pl.DataFrame({"client_id": ids, **codes, **amounts}).select(
+        pl.col(name).cast(dtype) for name, dtype in CLIENT_SCHEMA.items()
+    )
+    return frame.with_columns(row_number=pl.int_range(1, count + 1))
+
+
+def scored(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """The frame with `score`, `pd` and an outcome `defaulted` drawn from the PD."""
+    rng = np.random.default_rng(seed)
+    score = -1.9 + 0.8 * frame["pay_1"].to_numpy() + rng.normal(scale=0.4, size=frame.height)
+    pd = 1 / (1 + np.exp(-score))
+    return frame.with_columns(
+        score=pl.Series(score),
+        pd=pl.Series(pd),
+        defaulted=pl.Series((rng.random(frame.height) < pd).astype(np.int8)),
+    )
+
+
+@pytest.fixture(scope="session")
+def reference() -> pl.DataFrame:
+    """A development sample: the attributes, score, pd and defaulted."""
+    return scored(clients_frame(500, seed=1), seed=2).select(*ATTRIBUTE_NAMES, "score", "pd", "defaulted")
+
+
+# --- The warehouse --------------------------------------------------------------------------------
+
+
+def fill_warehouse(con: duckdb.DuckDBPyConnection, clients: int) -> None:
+    """Three months as the monthly run would leave them."""
+    con.execute(next(s for s in scripts("migrations") if s.name == "001_spine").text)
+    add_month(con, AWAITING, clients, seed=10, outcomes=False, models=False)
+    add_month(con, REALISED, clients, seed=20, outcomes=True)
+    add_month(con, LIVE, clients, seed=30, outcomes=False, shift=1.7)
+
+
+def add_month(
+    con: duckdb.DuckDBPyConnection,
+    month: str,
+    clients: int,
+    *,
+    seed: int,
+    outcomes: bool,
+    models: bool = True,
+    shift: float = 1.0,
+) -> None:
+    """One month's rows in every table."""
+    frame = scored(clients_frame(clients, seed, shift), seed + 1)
+    _add_files(con, month, frame, outcomes)
+    _add_checks(con, month)
+    _add_runs(con, month, models)
+    if outcomes:
+        known = frame.select("client_id", "defaulted")  # noqa: F841
+        con.execute("INSERT INTO outcomes SELECT ?, client_id, defaulted, 'outcomes', ? FROM known", [month, sha(month, "0")])
+    if models:
+        _add_scores(con, month, frame)
+        _add_drift(con, month, clients, shift)
+        _add_performance(con, month, clients, outcomes)
+
+
+def sha(month: str, kind: str) -> str:
+    return (month.replace("-", "") + kind).ljust(64, "a")
+
+
+def _add_files(con: duckdb.DuckDBPyConnection, month: str, frame: pl.DataFrame, outcomes: bool) -> None:
+    accepted = frame.height
+    rows = [(month, "clients", sha(month, "c"), f"clients_{month}.csv", 2_345_678, 1, True, False, accepted + 3, accepted, 3)]
+    if outcomes:
+        rows.append((month, "outcomes", sha(month, "0"), f"outcomes_{month}.csv", 34_567, 1, True, False, accepted, accepted, 0))
+    con.executemany(
+        "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'c0dec0dec0de', ?, ?)",
+        [(*row, f"run-{month}", _START) for row in rows],
+    )
+    stored = frame.select(*CLIENT_SCHEMA, "row_number")  # noqa: F841
+    con.execute(
+        f"INSERT INTO clients BY NAME SELECT ? AS month, ? AS file_sha256, * FROM stored", [month, sha(month, "c")]
+    )
+    broken = [
+        (17, MARKUP_ID, "limit_bal_positive", "limit_bal", "-5"),
+        (18, LONG_LABEL, "age_in_range", "age", LONG_LABEL),
+        (40, None, "client_id_present", "client_id", None),
+    ]
+    con.executemany(
+        "INSERT INTO quarantine VALUES (?, 'clients', ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (month, sha(month, "c"), row, client, rule, column, value, json.dumps([rule]), json.dumps({"ID": client, column: value}))
+            for row, client, rule, column, value in broken
+        ],
+    )
+
+
+def _add_checks(con: duckdb.DuckDBPyConnection, month: str) -> None:
+    checks = [
+        ("columns_present", "expect_table_columns_to_match_set", None, "critical", "all 24 columns are there", "passed", 24, 0, [], None),
+        ("limit_bal_positive", "expect_column_values_to_be_between", "limit_bal", "warning", "the credit limit is above zero", "failed", 503, 1, ["-5"], None),
+        ("age_in_range", "expect_column_values_to_be_between", "age", "warning", "the age lies between 18 and 100", "failed", 503, 1, [LONG_LABEL], None),
+        ("bill_amt1_type", "expect_column_values_to_be_of_type", "bill_amt1", "warning", "the newest bill is a number", "passed", 503, 0, [], None),
+        ("education_documented", "expect_column_values_to_be_in_set", "education", "info", "the code is documented", "failed", 500, 21, ["0", "5", "6"], None),
+        ("new_clients", "expect_known_share", "client_id", "info", "most clients were there last month", "not run", 0, 0, [], "no earlier month is loaded"),
+    ]  # fmt: skip
+    con.executemany(
+        "INSERT INTO expectation_results VALUES (?, 'clients', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (month, sha(month, "c"), position, *check[:8], json.dumps(check[8]), check[9])
+            for position, check in enumerate(checks)
+        ],
+    )
+
+
+def _add_runs(con: duckdb.DuckDBPyConnection, month: str, models: bool) -> None:
+    con.execute(
+        "INSERT INTO runs VALUES (?, ?, 'run', 'done', ?, ?, 'c0dec0dec0de', 'f1', ?, NULL, 4711)",
+        [f"run-{month}", month, _START, _START + timedelta(seconds=14), "scored" if models else "awaiting a first model"],
+    )
+    decision = (
+        ("retrain", "champion_age", "7 months", "6 months", "the champion is older than the limit", MODELS[0], VERSION)
+        if models
+        else ("wait", "no_label", "0 labelled months", "1 labelled month", "no outcome is known anywhere", None, None)
+    )
+    con.execute(
+        "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [month, *decision, f"run-{month}", _START]
+    )
+
+
+def _add_scores(con: duckdb.DuckDBPyConnection, month: str, frame: pl.DataFrame) -> None:
+    grades = ["A", "B", "C", "D", "E", "F"]
+    graded = frame.select(  # noqa: F841
+        "client_id",
+        "score",
+        "pd",
+        points=(600 - 50 * pl.col("score")).cast(pl.Int16),
+        grade=pl.col("pd").cut([0.05, 0.1, 0.2, 0.35, 0.6], labels=grades).cast(pl.String),
+    )
+    for place, model in enumerate(MODELS):
+        con.execute(
+            "INSERT INTO scores SELECT ?, client_id, ?, ?, ?, score, pd, points, grade, 'live', ?, ?, 'c0dec0dec0de', ? FROM graded",
+            [month, model, VERSION, place == 0, f"run-{month}", sha(month, "c"), _START],
+        )
+        if con.execute("SELECT count(*) FROM models WHERE model = ?", [model]).fetchall()[0][0] == 0:
+            con.execute(
+                "INSERT INTO models VALUES (?, ?, '2005-04', ['2005-02', '2005-03'], 21000, 4646, ?, ?, 'artifacts/x', 42, 3.21, 'c0dec0dec0de', ?, ?)",
+                [model, VERSION, "d" * 64, "e" * 64, f"run-{month}", _START],
+            )
+
+
+def _add_drift(con: duckdb.DuckDBPyConnection, month: str, clients: int, shift: float) -> None:
+    moved = 0.0 if shift == 1.0 else 0.3
+    facts = [("score", "psi", 0.031 + moved / 3, None)]
+    facts += [
+        (a.name, "csi", 0.005 + 0.002 * n + (moved if a.role == "amount" and n % 3 == 0 else 0), None)
+        for n, a in enumerate(ATTRIBUTES)
+        if a.name != "sex"
+    ]
+    facts.append(("sex", "csi", None, "one value only in the reference sample"))
+    for name, statistic, value, reason in facts:
+        band = "not run" if value is None else "stable" if value < 0.1 else "moderate" if value < 0.25 else "significant"
+        con.execute(
+            "INSERT INTO drift VALUES (?, ?, ?, ?, ?, 500, ?, ?, ?, ?)",
+            [month, name, statistic, value, band, clients, MODELS[0], VERSION, reason],
+        )
+    rows = [
+        (month, name, b, f"({1000 * b:,}, {1000 * (b + 1):,}]", 0.1, 0.1 + 0.004 * (b - 4.5) * (1 + moved * 20), 0.0004)
+        for name, _, value, _ in facts
+        if value is not None
+        for b in range(10)
+    ]
+    con.executemany("INSERT INTO drift_bins VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def _add_performance(con: duckdb.DuckDBPyConnection, month: str, clients: int, outcomes: bool) -> None:
+    metrics = {"roc_auc": 0.7744, "gini": 0.5488, "ks": 0.423, "average_precision": 0.548, "brier": 0.1387, "ece": 0.011}
+    samples = ["held_out"] if month == REALISED else []
+    samples += ["realised"] if outcomes else []
+    rows = [
+        (month, model, VERSION, sample, "live", metric, value - 0.01 * place - (0.006 if sample == "realised" else 0), clients, clients // 5, None)
+        for place, model in enumerate(MODELS)
+        for sample in samples
+        for metric, value in metrics.items()
+    ]  # fmt: skip
+    if rows:
+        con.executemany("INSERT INTO performance VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+@pytest.fixture(scope="session")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a filled warehouse; tests that change it copy it first."""
+    path = tmp_path_factory.mktemp("warehouse") / "warehouse.duckdb"
+    with duckdb.connect(str(path)) as con:
+        fill_warehouse(con, 400)
+    return path
+
+
+@pytest.fixture
+def con(stored: Path, tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to a copy of the filled warehouse."""
+    copy = tmp_path / "warehouse.duckdb"
+    shutil.copyfile(stored, copy)
+    with duckdb.connect(str(copy)) as connection:
+        yield connection
+
+
+@pytest.fixture
+def empty_con() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A warehouse without a row."""
+    with duckdb.connect(":memory:") as connection:
+        connection.execute(next(s for s in scripts("migrations") if s.name == "001_spine").text)
+        yield connection
+
+
+# --- The browser ----------------------------------------------------------------------------------
+
+
+@dataclass
+class Opened:
+    """What a browser saw of one page."""
+
+    errors: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    text: str = ""
+    overflow: int = 0
+    print: bytes = b""
+
+
+def chromium_path() -> str | None:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((found for found in map(shutil.which, names) if found), None)
+
+
+@pytest.fixture(scope="module")
+def open_page() -> Iterator[Callable[..., Opened]]:
+    """Opens a file in headless Chromium: `open_page(path, counts=[selectors], dark=, width=)`.
+
+    Module-scoped on purpose: Playwright keeps an event loop running while it lives, which other
+    modules' tests must not meet. Absent Chromium skips, but fails where CI is "true".
+    """
+    executable = chromium_path()
+    if executable is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("no Chromium found (chromium, chromium-browser, google-chrome): CI must have one")
+        pytest.skip("no Chromium found: install chromium to check the pages in a browser")
+    from playwright.sync_api import sync_playwright
+
+    flags = [
+        "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync",
+    ]  # fmt: skip
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=flags)
+
+        def opened(
+            path: Path, counts: tuple[str, ...] = (), dark: bool = False, width: int = 1280, wait_for: str | None = None
+        ) -> Opened:
+            seen = Opened()
+            page = browser.new_page(
+                viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
+            )
+            page.on("console", lambda m: seen.errors.append(m.text) if m.type == "error" else None)
+            page.on("pageerror", lambda e: seen.errors.append(str(e)))
+            page.on("request", lambda r: seen.requests.append(r.url))
+            page.goto(path.as_uri(), wait_until="load")
+            if wait_for:
+                page.wait_for_selector(wait_for, timeout=30_000)
+            seen.counts = {c: page.locator(c).count() for c in counts}
+            seen.text = page.inner_text("body")
+            seen.overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+            page.close()
+            return seen
+
+        yield opened
+        browser.close()
