@@ -107,7 +107,7 @@ def study(
     """Reproduce the study that creditflow grew out of, beside the published figures."""
     from flows import show, workflows
 
-    show.print_lines(workflows.run_study(_settings(), file, out))
+    show.print_paths(workflows.run_study(_settings(), file, out))
 
 
 # ── Commands that bring data in ─────────────────────────────────────────────────────────────────

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from flows.settings import Settings
 
 # What is a result goes to stdout, so that it can be piped; progress and hints go to stderr.
-out = Console(soft_wrap=True, highlight=False)
+# A table that is piped is not cut to the width of a terminal that is not there.
+_WIDE = None if sys.stdout.isatty() else 1000
+out = Console(soft_wrap=True, highlight=False, width=_WIDE)
 hints = Console(stderr=True, highlight=False)
 STAGES = 8
 Step = Callable[[str, int, int], None]
@@ -111,11 +113,14 @@ def print_status(frame: "pl.DataFrame", home: Path) -> None:
     if frame.is_empty():
         hints.print(f"No month yet in {escape(str(home))}. Begin with: creditflow demo")
         return
-    out.print(_table(frame))
+    # The message of a refused run is a sentence: it goes below the table.
+    out.print(_table(frame.drop("message")))
+    for month, message in frame.select("month", "message").drop_nulls().iter_rows():
+        out.print(escape(f"{month}: {message}"))
 
 
 def _table(frame: "pl.DataFrame") -> Table:
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, expand=False)
     for name, dtype in frame.schema.items():
         table.add_column(escape(name), justify="right" if dtype.is_numeric() else "left", overflow="fold")
     for row in frame.iter_rows():

@@ -126,10 +126,10 @@ def import_uci(
 # ── Study ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def run_study(settings: Settings, file: Path, out: Path) -> list[str]:
+def run_study(settings: Settings, file: Path, out: Path) -> list[Path]:
     """Runs the study and names the two files it wrote."""
     from flows.show import steps
-    from flows.study import study
+    from tasks.study import study_file
 
     with steps("studying") as step:
-        return study(file, out, settings.seed, step)
+        return list(study_file(file, out, settings.seed, step))

@@ -201,9 +201,20 @@ def _write_xlsx(frame: pl.DataFrame, path: Path) -> None:
         )
     import xlsxwriter
 
-    with path.open("wb") as stream, xlsxwriter.Workbook(stream, {"in_memory": False}) as book:
-        book.set_properties({"created": _XLSX_CREATED})
-        frame.write_excel(book, "Data", autofilter=False)
+    # xlsxwriter keeps its sheets in files on the way: they belong beside the target, not in the system's /tmp.
+    options = {"tmpdir": str(path.parent)}
+    try:
+        with path.open("wb") as stream, xlsxwriter.Workbook(stream, options) as book:
+            book.set_properties({"created": _XLSX_CREATED})
+            frame.write_excel(book, "Data", autofilter=False)
+    except xlsxwriter.exceptions.XlsxWriterException as error:
+        raise _disk_error(error) from error
+
+
+def _disk_error(error: Exception) -> Exception:
+    """The OSError that a library has wrapped, or the error itself."""
+    wrapped = error.args[0] if error.args else None
+    return wrapped if isinstance(wrapped, OSError) else error
 
 
 _WRITERS: dict[str, Callable[[pl.DataFrame, Path], None]] = {

@@ -61,19 +61,17 @@ last_runs AS (
 SELECT
     m.month,
     f.file_name AS file,
-    f.revision,
+    f.revision AS rev,
     f.received,
     f.accepted,
     f.quarantined,
-    c.model AS champion,
-    c.version,
+    c.model || ' ' || c.version AS champion,
     c.basis,
     c.clients AS scored,
     k.outcomes,
     a.value AS auc,
     d.value AS psi,
-    r.status AS last_run,
-    strftime(r.started_at, '%Y-%m-%d %H:%M') AS at_utc,
+    r.status || strftime(r.started_at, ' %Y-%m-%d %H:%M') AS last_run,
     CASE WHEN r.status IN ('refused', 'failed', 'killed') THEN r.message END AS message
 FROM months AS m
 LEFT JOIN client_files AS f ON m.month = f.month
