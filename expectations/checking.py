@@ -113,7 +113,8 @@ class Check:
     def _place(self, finding: Finding, columns: Sequence[str]) -> str:
         if finding.rule.on == "file":
             return ""
-        named = [self.raw.header.spelling(c) for c in columns if c in self.raw.header.names]
+        meant = [_column_name(column) for column in columns]
+        named = [self.raw.header.spelling(name) for name in meant if name in self.raw.header.names]
         return f", column {' and '.join(named)}" if named else ""
 
     def _seen(self, finding: Finding) -> str:

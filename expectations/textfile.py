@@ -112,8 +112,10 @@ def gunzip(chunks: Iterator[bytes], path: Path) -> Iterator[bytes]:
         data = chunk
         while data:
             if member.eof:
-                data = data.lstrip(b"\0")
-                member = zlib.decompressobj(wbits=31) if data else member
+                data = data.lstrip(b"\0")  # archives may be padded
+                if not data:
+                    break
+                member = zlib.decompressobj(wbits=31)
             text = _inflate(member, data, path)
             while text:
                 yield text

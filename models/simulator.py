@@ -244,6 +244,7 @@ class _World:
 
     def _open_accounts(self, count: int, issued: int, step: int, draw: np.random.Generator) -> _Portfolio:
         traits = self._traits(count, draw)
+        del traits["wealth"], traits["leaning"]  # Only calibration looks at them again.
         traits["number"] = np.arange(issued + 1, issued + count + 1, dtype=np.int64)
         traits["joined"] = np.full(count, step, dtype=np.int16)
         pay = _pick(self.tables["status_shares"], draw.random(count, dtype=np.float32))
@@ -326,7 +327,7 @@ class _World:
         return replace(
             portfolio,
             mood=self._next_mood(portfolio.mood, draw),
-            pay=(pay, *portfolio.pay[:-1]),
+            pay=(pay, *portfolio.pay[1:]),
             bill=(bill, *portfolio.bill[:-1]),
             paid=(paid, *portfolio.paid[:-1]),
         )

@@ -6,6 +6,7 @@ place at the end.
 
 import filecmp
 import gzip
+import io
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -187,8 +188,10 @@ def _write_gzip(frame: pl.DataFrame, path: Path) -> None:
 
 
 def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
-    with path.open("wb") as stream:
-        frame.write_parquet(stream, compression="zstd")
+    # Through memory: polars reports a full disk as an error of its own, a plain write as the OSError it is.
+    content = io.BytesIO()
+    frame.write_parquet(content, compression="zstd")
+    path.write_bytes(content.getbuffer())
 
 
 def _write_xlsx(frame: pl.DataFrame, path: Path) -> None:
@@ -201,7 +204,7 @@ def _write_xlsx(frame: pl.DataFrame, path: Path) -> None:
         )
     import xlsxwriter
 
-    # xlsxwriter keeps its sheets in files on the way: they belong beside the target, not in the system's /tmp.
+    # xlsxwriter keeps sheets in files on the way: beside the target, not in the system's /tmp.
     options = {"tmpdir": str(path.parent)}
     try:
         with path.open("wb") as stream, xlsxwriter.Workbook(stream, options) as book:

@@ -54,16 +54,18 @@ def _write_xls(path: Path, table: Rows) -> None:
     book.save(str(path))
 
 
-def _number(cell: str) -> float | int | str:
-    try:
-        return int(cell)
-    except ValueError:
-        return cell
+def _number(cell: str) -> int | str:
+    return int(cell) if cell.lstrip("-").isdecimal() and cell.isascii() else cell
+
+
+def _typed(cells: list[str]) -> list[int] | list[str]:
+    """Numbers where the whole column is numbers: a column of a typed format has one type."""
+    numbers = [_number(cell) for cell in cells]
+    return numbers if all(isinstance(n, int) for n in numbers) else cells  # type: ignore[return-value]
 
 
 def _write_frame(path: Path, table: Rows) -> None:
-    columns = {name: [_number(row[j]) for row in table[1:]] for j, name in enumerate(table[0])}
-    frame = pl.DataFrame(columns, strict=False)
+    frame = pl.DataFrame({name: _typed([row[j] for row in table[1:]]) for j, name in enumerate(table[0])})
     if path.suffix == ".parquet":
         frame.write_parquet(path)
     else:

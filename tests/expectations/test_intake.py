@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -242,11 +241,10 @@ IDS = [
 def test_ids_survive_to_the_letter(
     rows: Rows, names: list[str], write_table: Callable[..., Path], check: Check, suffix: str
 ) -> None:
-    ids = [i for i in IDS if suffix in (".csv", ".csv.gz") or not i.lstrip("-").isdigit()]
+    # xlwt's helper writes digits as numbers: there, IDs of digits alone are the other test's matter.
+    ids = [i for i in IDS if suffix != ".xls" or not i.lstrip("-").isdigit()]
     for row, client in zip(rows, ids, strict=False):
         row[0] = client
-    if suffix in (".parquet", ".xlsx"):
-        rows = [[f"c{r[0]}" if r[0].isdigit() else r[0], *r[1:]] for r in rows]
     checked = check(write_table([names, *rows], suffix))
     assert _accepted(checked)["client_id"].to_list() == [row[0] for row in rows]
 
@@ -374,13 +372,12 @@ from pathlib import Path
 from creditflow.month import Month
 from expectations.intake import Context, check_file
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, LIMIT))
+resource.setrlimit(resource.RLIMIT_FSIZE, (SIZE, SIZE))
 check_file(Path({str(path)!r}), "clients", Month(2005, 9), Path({str(tmp_path / "w")!r}), Context())
 """
-    assert resource.RLIMIT_FSIZE is not None
     for limit in (1000, 5000):  # the copy of the text does not fit; the typed table does not fit
         run = subprocess.run(
-            [sys.executable, "-c", script.replace("LIMIT", str(limit))],
+            [sys.executable, "-c", script.replace("SIZE", str(limit))],
             capture_output=True,
             text=True,
             check=False,

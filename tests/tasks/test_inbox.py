@@ -11,7 +11,7 @@ from creditflow.errors import FileAmbiguous, HomeUnusable, UsageError
 from creditflow.month import Month
 from tasks.inbox import STUDY_HEADER, delivery
 
-MAY, JUNE = Month(2005, 5), Month(2005, 6)
+MAY = Month(2005, 5)
 
 
 def text(content):
@@ -56,14 +56,18 @@ def test_an_unchanged_file_is_not_touched(tmp_path):
     assert path.stat().st_mtime_ns == 1
 
 
+def deliver(inbox, **writers):
+    """Delivers one file a keyword: clients_5=… is the client file of May 2005."""
+    with delivery(inbox, overwrite=False) as files:
+        for name, write in writers.items():
+            kind, _, number = name.partition("_")
+            files.add(kind, Month(2005, int(number)), "csv", write)
+
+
 def test_other_content_is_refused_and_nothing_else_arrives(tmp_path):
     (tmp_path / "clients_2005-06.csv").write_text("other")
-    with (
-        pytest.raises(UsageError, match=r"found one with other content. Add --overwrite"),
-        delivery(tmp_path, overwrite=False) as files,
-    ):
-        files.add("clients", MAY, "csv", text("a"))
-        files.add("clients", JUNE, "csv", text("a"))
+    with pytest.raises(UsageError, match=r"found one with other content. Add --overwrite"):
+        deliver(tmp_path, clients_5=text("a"), clients_6=text("a"))
     assert listing(tmp_path) == ["clients_2005-06.csv"]
     assert (tmp_path / "clients_2005-06.csv").read_text() == "other"
 
@@ -84,12 +88,8 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path):
         path.write_text("half a fi")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    with (
-        pytest.raises(HomeUnusable, match="No space left on device"),
-        delivery(tmp_path, overwrite=False) as files,
-    ):
-        files.add("clients", MAY, "csv", text("a"))
-        files.add("outcomes", MAY, "csv", full)
+    with pytest.raises(HomeUnusable, match="No space left on device"):
+        deliver(tmp_path, clients_5=text("a"), outcomes_5=full)
     assert listing(tmp_path) == []
 
 
