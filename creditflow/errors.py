@@ -22,7 +22,6 @@ The library raises; the command line turns an error into one line and its `exit_
     ├── TrainingError
     │   ├── TrainingRefused         one class only, too few defaulters, no outcomes
     │   └── TrainingDiverged        the loss is not a number
-    ├── GateFailed                  a gate that had to pass did not
     ├── QueryFailed                 a query of an analyst that DuckDB refuses
     ├── DownloadFailed              the public data set could not be fetched or verified
     └── UsageError                  exit code 2
@@ -117,9 +116,6 @@ class TrainingRefused(TrainingError, ValueError):
 
 
 class TrainingDiverged(TrainingError): ...
-
-
-class GateFailed(CreditflowError): ...
 
 
 class QueryFailed(CreditflowError): ...

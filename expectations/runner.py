@@ -82,10 +82,11 @@ def run_suite(
     findings = [Finding(rule, reason=not_run.get(rule.column)) for rule in rules]
     active = [f for f in findings if f.reason is None]
     with _quiet():
-        validate = _Engine().validate
         file_rules = [f for f in active if f.rule.on == "file"]
-        validate(file_rules, facts.with_columns(pl.lit(0, pl.Int64).alias(ROW_NUMBER)), _BASIC)
+        _Engine().validate(file_rules, facts.with_columns(pl.lit(0, pl.Int64).alias(ROW_NUMBER)), _BASIC)
         for chunk in chunks:
+            # A new context for each chunk: a context keeps every frame that it was given.
+            validate = _Engine().validate
             rows = [f for f in active if f.rule.on == "rows"]
             for severity, result_format in _FORMATS.items():
                 validate([f for f in rows if f.rule.severity == severity], chunk, result_format)

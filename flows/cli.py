@@ -17,7 +17,7 @@ import typer
 
 from creditflow import __version__
 from creditflow.errors import CreditflowError, HomeUnusable, UsageError
-from creditflow.month import Month, month_range
+from creditflow.month import Month
 
 if TYPE_CHECKING:
     import polars as pl

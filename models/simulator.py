@@ -327,7 +327,7 @@ class _World:
         return replace(
             portfolio,
             mood=self._next_mood(portfolio.mood, draw),
-            pay=(pay, *portfolio.pay[1:]),
+            pay=(pay, *portfolio.pay[:-1]),
             bill=(bill, *portfolio.bill[:-1]),
             paid=(paid, *portfolio.paid[:-1]),
         )

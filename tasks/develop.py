@@ -16,7 +16,7 @@ import polars as pl
 from creditflow.errors import TrainingError
 from creditflow.month import Month
 from sql.warehouse import execute, frame, open_warehouse, transaction
-from tasks.decide import Champion, Decision
+from tasks.decide import Champion, Decision, Verdict
 from tasks.ledger import now
 from tasks.stage import Run, stage
 
@@ -49,7 +49,7 @@ def develop(run: Run, decision: Decision) -> Developed:
     try:
         return _retrain(run, decision)
     except TrainingError as error:
-        verdict = "reuse" if decision.champion else "wait"
+        verdict: Verdict = "reuse" if decision.champion else "wait"
         return _keep(run, replace(decision, verdict=verdict, reason=f"{decision.reason} It failed: {error}"))
 
 

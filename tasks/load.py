@@ -5,7 +5,6 @@ A file is checked against the data contract first; one that is refused leaves wh
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import polars as pl

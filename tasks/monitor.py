@@ -39,7 +39,7 @@ def monitor(run: Run, scored: Scored, outcomes: LoadedOutcomes) -> Monitored:
         for month in scored.months:
             _store_drift(con, run, month)
         for month in touched:
-            _store_performance(con, run, month)
+            _store_performance(con, month)
     return Monitored(tuple(touched))
 
 
@@ -103,8 +103,8 @@ def _bin_rows(month: Month, results: dict[str, "PsiResult"]) -> pl.DataFrame:
 # ── Performance ─────────────────────────────────────────────────────────────────────────────────
 
 
-def _store_performance(con: duckdb.DuckDBPyConnection, run: Run, month: Month) -> None:
-    """Realised metrics of every model; an outcome counts only once it is known at the run's month."""
+def _store_performance(con: duckdb.DuckDBPyConnection, month: Month) -> None:
+    """Realised metrics of every model; nothing while no outcome of the month is known."""
     rows = realised_rows(month, list(_truths(con, month)))
     with transaction(con):
         execute(con, "delete_realised", month=str(month))

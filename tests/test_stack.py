@@ -22,17 +22,19 @@ TOP = Path(__file__).resolve().parent.parent
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 
 
-@pytest.mark.parametrize(
-    "name",
-    "prefect polars duckdb torch sklearn imblearn great_expectations evidently skops safetensors fastexcel".split(),
-)
+STACK = "prefect polars duckdb torch sklearn imblearn great_expectations evidently skops safetensors fastexcel"
+
+
+@pytest.mark.parametrize("name", STACK.split())
 def test_stack_imports(name):
     __import__(name)
 
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_lock_pins_everything_exactly_and_names_no_place(lock):
-    lines = [line for line in (TOP / lock).read_text().splitlines() if line and not line.startswith(("#", "-r "))]
+    lines = [
+        line for line in (TOP / lock).read_text().splitlines() if line and not line.startswith(("#", "-r "))
+    ]
     assert lines
     for line in lines:
         assert re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!]+", line), line

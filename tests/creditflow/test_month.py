@@ -8,7 +8,9 @@ from creditflow.month import Month, month_range
 months = st.builds(Month, st.integers(1900, 2999), st.integers(1, 12))
 
 
-@pytest.mark.parametrize("text", ["2005-13", "2005-00", "2005-1", "05-01", "2005/01", "", "2005-01-01", "1899-12", "２００５-01x"])
+@pytest.mark.parametrize(
+    "text", ["2005-13", "2005-00", "2005-1", "05-01", "2005/01", "", "2005-01-01", "1899-12", "２００５-01x"]
+)
 def test_text_that_is_no_month_is_refused(text):
     with pytest.raises(MonthInvalid, match="YYYY-MM"):
         Month.parse(text)

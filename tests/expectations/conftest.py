@@ -119,3 +119,9 @@ def check(tmp_path: Path) -> Callable[..., CheckedFile]:
 @pytest.fixture
 def csv_bytes() -> Callable[..., bytes]:
     return to_csv
+
+
+@pytest.fixture(scope="session")
+def valid() -> Callable[[int], Rows]:
+    """Header and any number of valid rows."""
+    return lambda count: [list(NAMES), *make_rows(count)]

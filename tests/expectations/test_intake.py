@@ -21,9 +21,12 @@ from creditflow.errors import (
 )
 from creditflow.month import Month
 from expectations.intake import CheckedFile, Context, check_file
+from expectations.reader import open_raw
+from expectations.staging import stage_table
 
 X_NAMES = ["", *(f"X{n}" for n in range(1, 24)), "Y"]
 Rows = list[list[str]]
+FORMATS = [".csv", ".csv.gz", ".parquet", ".xls", ".xlsx"]
 Check = Callable[..., CheckedFile]
 
 
@@ -55,16 +58,37 @@ SPELLINGS: dict[str, Callable[[list[str]], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet", ".xls", ".xlsx"])
+def _staged(path: Path, stage: Path) -> pl.DataFrame:
+    """The typed table, with everything that rules and results are made from."""
+    stage.mkdir(exist_ok=True)
+    raw = open_raw(path, "clients", stage)
+    table, _ = stage_table(path, raw, stage)
+    assert table.received == table.rows.select(pl.len()).collect().item()
+    return table.rows.drop("row_hash").collect()
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_spellings_and_formats(
-    rows: Rows, names: list[str], write_table: Callable[..., Path], check: Check, spelling: str, suffix: str
+    rows: Rows, names: list[str], write_table: Callable[..., Path], tmp_path: Path, spelling: str, suffix: str
 ) -> None:
-    expected = check(write_table([names, *rows]))
-    checked = check(write_table([SPELLINGS[spelling](names), *rows], suffix))
-    assert_frame_equal(_accepted(checked), _accepted(expected))
-    assert_frame_equal(_outcomes(checked), _outcomes(expected))
-    assert checked.received == checked.accepted == len(rows)
+    expected = _staged(write_table([names, *rows]), tmp_path / "a")
+    seen = _staged(write_table([SPELLINGS[spelling](names), *rows], suffix), tmp_path / "b")
+    assert_frame_equal(seen, expected)
+    assert seen.height == len(rows)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_formats_are_accepted_alike(
+    rows: Rows, names: list[str], write_table: Callable[..., Path], check: Check, suffix: str
+) -> None:
+    checked = check(write_table([names, *rows], suffix))
+    accepted = _accepted(checked)
+    assert accepted.schema == {**CLIENT_SCHEMA, "row_number": pl.Int64}
+    assert [
+        [*map(str, row[:-1])] for row in accepted.cast(pl.Float64, strict=False).cast(pl.Int64).rows()
+    ] == [row[:-1] for row in rows]
+    assert _outcomes(checked)["defaulted"].to_list() == [int(row[-1]) for row in rows]
 
 
 def _x_header(text: bytes) -> bytes:
@@ -91,19 +115,24 @@ TEXTS: dict[str, Callable[[Rows, Callable[..., bytes]], bytes]] = {
 
 @pytest.mark.parametrize("form", TEXTS)
 def test_forms_of_text(
-    rows: Rows, names: list[str], csv_bytes: Callable[..., bytes], check: Check, form: str
+    rows: Rows, names: list[str], csv_bytes: Callable[..., bytes], tmp_path: Path, form: str
 ) -> None:
     table = [names, *rows]
-    expected = check(csv_bytes(table))
-    checked = check(TEXTS[form](table, csv_bytes))
-    assert_frame_equal(_accepted(checked), _accepted(expected))
-    assert_frame_equal(_outcomes(checked), _outcomes(expected))
+    path = tmp_path / "clients_2005-09.csv"
+    path.write_bytes(csv_bytes(table))
+    expected = _staged(path, tmp_path / "a")
+    path.write_bytes(TEXTS[form](table, csv_bytes))
+    seen = _staged(path, tmp_path / "b")
+    # Blank lines are no rows, but they count where a row stands.
+    assert_frame_equal(seen.drop("row_number"), expected.drop("row_number"))
 
 
-def test_banner_in_xls(rows: Rows, names: list[str], write_table: Callable[..., Path], check: Check) -> None:
-    expected = check(write_table([names, *rows]))
-    checked = check(write_table([X_NAMES, names, *rows], ".xls"))
-    assert_frame_equal(_accepted(checked), _accepted(expected))
+def test_banner_in_xls(
+    rows: Rows, names: list[str], write_table: Callable[..., Path], tmp_path: Path
+) -> None:
+    expected = _staged(write_table([names, *rows]), tmp_path / "a")
+    seen = _staged(write_table([X_NAMES, names, *rows], ".xls"), tmp_path / "b")
+    assert_frame_equal(seen, expected)
 
 
 def test_many_members_of_gzip(
@@ -157,29 +186,41 @@ CELLS = [
 REGULAR = {"PAY_0": "pay_1", "ID": "client_id", "default payment next month": "defaulted"}
 
 
-@pytest.mark.parametrize(("column", "value", "rule"), CELLS)
-def test_bad_cell_sets_its_row_aside(
-    rows: Rows,
-    names: list[str],
-    csv_bytes: Callable[..., bytes],
-    check: Check,
-    column: str,
-    value: str,
-    rule: str,
-) -> None:
-    rows[11][names.index(column)] = value
-    checked = check(csv_bytes([names, *rows]))
-    assert (checked.received, checked.accepted, checked.quarantined) == (40, 39, 1)
-    assert 12 not in _accepted(checked)["row_number"]
-    record = pl.read_parquet(checked.quarantine_parquet).row(0, named=True)
-    assert (record["row_number"], record["rule"]) == (12, rule)
+@pytest.fixture(scope="module")
+def spoilt(tmp_path_factory: pytest.TempPathFactory, valid: Callable[..., Rows]) -> tuple[CheckedFile, Rows]:
+    """A file of 600 rows, of which row 10, 20, 30 … each hold one of the bad cells."""
+    folder = tmp_path_factory.mktemp("spoilt")
+    table = valid(600)
+    for place, (column, value, _) in enumerate(CELLS, start=1):
+        table[10 * place][table[0].index(column)] = value
+    path = folder / "clients_2005-09.csv"
+    path.write_text("\n".join(",".join(f'"{c}"' if "," in c else c for c in row) for row in table))
+    return check_file(path, "clients", Month(2005, 9), folder / "work", Context()), table
+
+
+@pytest.mark.parametrize("place", range(1, len(CELLS) + 1), ids=[f"{c} {v!r}" for c, v, _ in CELLS])
+def test_bad_cell_sets_its_row_aside(spoilt: tuple[CheckedFile, Rows], place: int) -> None:
+    checked, table = spoilt
+    column, value, rule = CELLS[place - 1]
+    aside = pl.read_parquet(checked.quarantine_parquet)
+    record = aside.filter(pl.col("row_number") == 10 * place).row(0, named=True)
+    assert record["rule"] == rule
     assert record["column_name"] == REGULAR.get(column, column.lower())
     assert (record["value"] or "") == value
     raw = json.loads(record["raw_row"])
-    assert list(raw) == names
-    assert [v or "" for v in raw.values()] == rows[11]
-    result = next(r for r in checked.results if r.rule == rule and r.outcome == "failed")
-    assert json.loads(result.examples)[0]["value"] == record["value"]
+    assert list(raw) == table[0]
+    assert [v or "" for v in raw.values()] == table[10 * place]
+
+
+def test_only_the_bad_rows_are_set_aside(spoilt: tuple[CheckedFile, Rows]) -> None:
+    checked, _ = spoilt
+    assert (checked.received, checked.quarantined) == (600, len(CELLS))
+    kept = set(_accepted(checked)["row_number"])
+    assert kept == set(range(1, 601)) - {10 * place for place in range(1, len(CELLS) + 1)}
+    results = {r.rule: r for r in checked.results if r.outcome == "failed"}
+    assert results["text in a number"].unexpected == 3
+    example = {"row_number": 10, "column": "limit_bal", "value": "abc"}
+    assert json.loads(results["text in a number"].examples)[0] == example
 
 
 def test_all_violations_are_kept(
@@ -239,14 +280,14 @@ IDS = [
 
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet", ".xls", ".xlsx"])
 def test_ids_survive_to_the_letter(
-    rows: Rows, names: list[str], write_table: Callable[..., Path], check: Check, suffix: str
+    rows: Rows, names: list[str], write_table: Callable[..., Path], tmp_path: Path, suffix: str
 ) -> None:
     # xlwt's helper writes digits as numbers: there, IDs of digits alone are the other test's matter.
     ids = [i for i in IDS if suffix != ".xls" or not i.lstrip("-").isdigit()]
     for row, client in zip(rows, ids, strict=False):
         row[0] = client
-    checked = check(write_table([names, *rows], suffix))
-    assert _accepted(checked)["client_id"].to_list() == [row[0] for row in rows]
+    seen = _staged(write_table([names, *rows], suffix), tmp_path / "a")
+    assert seen["client_id"].to_list() == [row[0] for row in rows]
 
 
 def test_integer_ids_of_parquet(rows: Rows, check: Check, tmp_path: Path, names: list[str]) -> None:
@@ -291,7 +332,7 @@ def _every(column: int, value: str) -> Callable[[Rows], Rows]:
 
 TABLES = [
     ("missing column", _without("PAY_6"), HeaderRefused, r"1 missing: PAY_6"),
-    ("close spelling", _renamed("PAY_6", "PAYY_6"), HeaderRefused, r"PAY_6 \(closest in the file: 'PAYY_6'\)"),
+    ("close spelling", _renamed("PAY_6", "PAYY_6"), HeaderRefused, r"PAY_6 \(closest in the file: 'PAYY_6'"),
     ("duplicate", _renamed("AGE", "SEX"), HeaderRefused, r"SEX 2 times, as 'SEX' and 'SEX'"),
     ("PAY_0 and PAY_1", _renamed("PAY_2", "PAY_1"), HeaderRefused, r"PAY_1 2 times, as 'PAY_0' and 'PAY_1'"),
     ("unknown", lambda t: [[*r, "x"] for r in t], HeaderRefused, r"1 unknown: 'x'"),

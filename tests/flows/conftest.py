@@ -81,13 +81,26 @@ def ask():
 @pytest.fixture
 def contents():
     """Every table but the ledger's, sorted, without the columns that name a run or a moment."""
-    passing = ["run_id", "loaded_at", "scored_at", "trained_at", "decided_at", "fit_seconds", "superseded_by_run"]
-    tables = "files clients outcomes quarantine expectation_results models decisions scores drift drift_bins performance"
+    passing = [
+        "run_id",
+        "loaded_at",
+        "scored_at",
+        "trained_at",
+        "decided_at",
+        "fit_seconds",
+        "superseded_by_run",
+    ]
+    tables = (
+        "files clients outcomes quarantine expectation_results models decisions scores drift drift_bins "
+        "performance"
+    )
 
     def read(home: Home | Path) -> dict[str, pl.DataFrame]:
         root = home.root if isinstance(home, Home) else home
         with open_warehouse(Home(root).warehouse) as con:
-            frames = {name: con.sql(f"FROM {name}").pl().drop(passing, strict=False) for name in tables.split()}
+            frames = {
+                name: con.sql(f"FROM {name}").pl().drop(passing, strict=False) for name in tables.split()
+            }
         return {
             name: frame.sort([c for c in frame.columns if frame.schema[c] != pl.List(pl.String)])
             for name, frame in frames.items()

@@ -8,7 +8,17 @@ from typer.testing import CliRunner
 from creditflow.errors import CreditflowError
 from flows import cli
 
-HEAVY = ("torch", "sklearn", "prefect", "great_expectations", "evidently", "pandas", "polars", "duckdb", "matplotlib")
+HEAVY = (
+    "torch",
+    "sklearn",
+    "prefect",
+    "great_expectations",
+    "evidently",
+    "pandas",
+    "polars",
+    "duckdb",
+    "matplotlib",
+)
 COMMANDS = ("demo", "simulate", "import-uci", "run", "backfill", "study", "sql", "status")
 
 

@@ -7,7 +7,14 @@ import polars as pl
 import pytest
 from filelock import FileLock
 
-from creditflow.errors import ArtifactCorrupt, ContentRefused, FileMissing, HomeLocked, InputRefused, WarehouseCorrupt
+from creditflow.errors import (
+    ArtifactCorrupt,
+    ContentRefused,
+    FileMissing,
+    HomeLocked,
+    InputRefused,
+    WarehouseCorrupt,
+)
 from creditflow.month import Month
 from creditflow.version import code_version
 from flows.monthly import monthly
@@ -37,14 +44,16 @@ def test_rows_received_are_accepted_or_quarantined_for_every_file(home, ask):
         *(("2026-0" + n, "clients") for n in "1234"),
         *(("2026-0" + n, "outcomes") for n in "123"),
     ]
-    assert all(received == accepted + quarantined and received > 0 for _, _, received, accepted, quarantined in rows)
+    assert all(
+        received == accepted + quarantined and received > 0 for _, _, received, accepted, quarantined in rows
+    )
 
 
 def test_every_accepted_client_is_scored_by_every_model_with_provenance(home, ask):
     clients = ask(home, "SELECT count(*) FROM clients")[0][0]
     rows, models, champions, versions, codes = ask(
         home,
-        "SELECT count(*), count(DISTINCT model), count(*) FILTER (WHERE is_champion), count(DISTINCT version), "
+        "SELECT count(*), count(DISTINCT model), count(*) FILTER (is_champion), count(DISTINCT version), "
         "list(DISTINCT code_version) FROM scores",
     )[0]
     assert (rows, models, champions, versions) == (clients * len(MODELS), len(MODELS), clients, 1)
@@ -70,7 +79,11 @@ def test_first_month_waits_for_a_model_and_is_scored_as_soon_as_there_is_one(hom
 
 
 def test_outcomes_are_known_a_month_later_and_realised_figures_follow(home, ask):
-    assert ask(home, "SELECT DISTINCT month FROM outcomes ORDER BY 1") == [("2026-01",), ("2026-02",), ("2026-03",)]
+    assert ask(home, "SELECT DISTINCT month FROM outcomes ORDER BY 1") == [
+        ("2026-01",),
+        ("2026-02",),
+        ("2026-03",),
+    ]
     realised = ask(
         home,
         "SELECT month, count(*) FROM performance WHERE sample = 'realised' AND metric = 'roc_auc' "
@@ -82,8 +95,11 @@ def test_outcomes_are_known_a_month_later_and_realised_figures_follow(home, ask)
 def test_drift_is_stored_for_the_score_and_every_attribute(home, ask):
     rows = ask(home, "SELECT month, count(*), count(value) FROM drift GROUP BY month ORDER BY month")
     assert rows == [(f"2026-0{n}", 24, 24) for n in (1, 2, 3, 4)]
-    sums = ask(home, "SELECT max(abs(s - value)) FROM drift JOIN (SELECT month, name, sum(contribution) AS s "
-                     "FROM drift_bins GROUP BY ALL) USING (month, name)")
+    sums = ask(
+        home,
+        "SELECT max(abs(s - value)) FROM drift JOIN (SELECT month, name, sum(contribution) AS s "
+        "FROM drift_bins GROUP BY ALL) USING (month, name)",
+    )
     assert sums[0][0] < 1e-9
 
 
@@ -141,7 +157,9 @@ def test_corrected_file_is_a_new_revision_and_history_stays(home, ask):
     lines = path.read_text().splitlines()
     path.write_text("\n".join(lines[:-1]) + "\n")
     monthly(LAST)
-    files = ask(home, f"SELECT revision, is_current, accepted FROM files WHERE month = '{LAST}' ORDER BY revision")
+    files = ask(
+        home, f"SELECT revision, is_current, accepted FROM files WHERE month = '{LAST}' ORDER BY revision"
+    )
     assert [(r, c) for r, c, _ in files] == [(1, False), (2, True)]
     assert files[1][2] == files[0][2] - 1
     assert ask(home, f"SELECT count(*) FROM scores WHERE month = '{LAST}'") == [(files[1][2] * len(MODELS),)]
@@ -193,13 +211,20 @@ def test_hostile_client_ids_are_only_text(fresh, ask):
     path = fresh.inbox / "clients_2026-01.csv"
     header, first, second, *rest = path.read_text().splitlines()
     hostile = ["<script>alert(1)</script>", "'; DROP TABLE clients; --"]
-    lines = [",".join([identity, *line.split(",")[1:]]) for identity, line in zip(hostile, (first, second), strict=True)]
+    lines = [
+        ",".join([identity, *line.split(",")[1:]])
+        for identity, line in zip(hostile, (first, second), strict=True)
+    ]
     path.write_text("\n".join([header, *lines, *rest]) + "\n")
     outcomes = fresh.inbox / "outcomes_2026-01.csv"
     head, *known = outcomes.read_text().splitlines()
     old = {line.split(",")[0]: new for line, new in zip((first, second), hostile, strict=True)}
-    outcomes.write_text("\n".join([head, *(",".join([old.get(k.split(",")[0], k.split(",")[0]), k.split(",")[1]])
-                                           for k in known)]) + "\n")
+    outcomes.write_text(
+        "\n".join(
+            [head, *(",".join([old.get(k.split(",")[0], k.split(",")[0]), k.split(",")[1]]) for k in known)]
+        )
+        + "\n"
+    )
     (fresh.inbox / "clients_2026-02.csv").rename(fresh.root / "aside.csv")
     monthly("2026-01")
     shutil.move(fresh.root / "aside.csv", fresh.inbox / "clients_2026-02.csv")
@@ -236,7 +261,9 @@ def test_wish_retrains_and_stays_in_force_when_the_month_is_run_again(home, ask)
     monthly(LAST)
     verdicts = ask(home, f"SELECT verdict, rule FROM decisions WHERE month = '{LAST}'")
     assert verdicts == [("retrain", "asked for")]
-    assert ask(home, f"SELECT DISTINCT version LIKE '{LAST}-%' FROM scores WHERE month = '{LAST}'") == [(True,)]
+    assert ask(home, f"SELECT DISTINCT version LIKE '{LAST}-%' FROM scores WHERE month = '{LAST}'") == [
+        (True,)
+    ]
     months = ask(home, f"SELECT DISTINCT training_months FROM models WHERE month = '{LAST}'")
     assert months == [(["2026-01", "2026-02", "2026-03"],)]
 
@@ -297,8 +324,11 @@ def test_damaged_warehouse_is_named(home):
 
 
 def test_second_run_of_the_home_is_refused_while_one_is_going_on(home):
-    code = "import sys, time\nfrom pathlib import Path\nfrom tasks.home import Home, locked\n" \
-           f"with locked(Home(Path({str(home.root)!r})), 'the run of {LAST}', 0):\n    print('held', flush=True); time.sleep(60)"
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom tasks.home import Home, locked\n"
+        f"with locked(Home(Path({str(home.root)!r})), 'the run of {LAST}', 0):\n"
+        "    print('held', flush=True)\n    time.sleep(60)"
+    )
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     try:
         assert other.stdout.readline() == "held\n"

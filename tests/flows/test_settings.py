@@ -17,7 +17,8 @@ def test_generated_page_is_current(path):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("SEED", "-1"), ("MEMORY_LIMIT", "lots"), ("MAX_MODEL_AGE_MONTHS", "0"), ("EVIDENTLY", "maybe")]
+    ("name", "value"),
+    [("SEED", "-1"), ("MEMORY_LIMIT", "lots"), ("MAX_MODEL_AGE_MONTHS", "0"), ("EVIDENTLY", "maybe")],
 )
 def test_bad_value_is_named(monkeypatch, name, value):
     monkeypatch.setenv(f"CREDITFLOW_{name}", value)

@@ -15,7 +15,9 @@ VALUES = (
     | dict.fromkeys(["has_label", "known_only"], True)
     | {"months": ["2005-01"]}
 )
-ALL = [(shelf, script) for shelf in ("migrations", "queries", "views", "examples") for script in scripts(shelf)]
+ALL = [
+    (shelf, script) for shelf in ("migrations", "queries", "views", "examples") for script in scripts(shelf)
+]
 
 
 @pytest.mark.parametrize(("shelf", "script"), ALL, ids=lambda v: getattr(v, "name", v))

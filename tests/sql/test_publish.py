@@ -18,10 +18,20 @@ def con(tmp_path):
 def test_every_table_view_and_column_carries_its_meaning(con, tmp_path):
     publish(con, tmp_path / "p.duckdb")
     with open_published(tmp_path / "p.duckdb") as reader:
-        bare = reader.execute("SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal AND comment IS NULL")
+        bare = reader.execute(
+            "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal AND comment IS NULL"
+        )
         assert bare.fetchall() == []
-        tables = {t for (t,) in reader.execute("SELECT table_name FROM duckdb_tables() WHERE NOT internal").fetchall()}
-        used = {c for (c,) in reader.execute("SELECT column_name FROM duckdb_columns() WHERE NOT internal").fetchall()}
+        tables = {
+            t
+            for (t,) in reader.execute("SELECT table_name FROM duckdb_tables() WHERE NOT internal").fetchall()
+        }
+        used = {
+            c
+            for (c,) in reader.execute(
+                "SELECT column_name FROM duckdb_columns() WHERE NOT internal"
+            ).fetchall()
+        }
     assert tables == set(TABLES)
     unused = {name for name in _glossary()[1] if name.rpartition(".")[2] not in used}
     assert unused == set()

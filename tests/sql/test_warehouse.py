@@ -30,7 +30,9 @@ def test_failed_migration_leaves_neither_tables_nor_record(path, monkeypatch):
         pass
     monkeypatch.undo()
     with open_warehouse(path) as con:
-        assert con.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'half'").fetchall() == [(0,)]
+        assert con.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'half'").fetchall() == [
+            (0,)
+        ]
 
 
 def test_newer_database_is_refused_by_name(path):
@@ -48,8 +50,11 @@ def test_file_that_is_no_database_is_named_with_the_way_to_recover(path):
 
 def test_damaged_block_is_named(path):
     with open_warehouse(path) as con:
-        con.execute("INSERT INTO backfills SELECT 'b', '2005-01', '2005-02', repeat('x', 90), 'me', now()::TIMESTAMP, "
-                    "NULL, NULL FROM range(200000)")
+        con.execute(
+            "INSERT INTO backfills "
+            "SELECT 'b', '2005-01', '2005-02', repeat('x', 90), 'me', now()::TIMESTAMP, "
+            "NULL, NULL FROM range(200000)"
+        )
     with path.open("r+b") as file:
         for offset in range(12288, path.stat().st_size, 4096):
             file.seek(offset)
@@ -60,12 +65,17 @@ def test_damaged_block_is_named(path):
 
 def test_database_open_elsewhere_is_named(path):
     with open_warehouse(path):
-        code = f"from sql.warehouse import open_warehouse\nfrom pathlib import Path\nwith open_warehouse(Path({str(path)!r})): pass"
+        code = (
+            "from sql.warehouse import open_warehouse\nfrom pathlib import Path\n"
+            f"with open_warehouse(Path({str(path)!r})): pass"
+        )
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert HomeLocked.__name__ in other.stderr
 
 
-@pytest.mark.parametrize("text", ["IO Error: Could not write to file: No space left on device", "Read-only file system"])
+@pytest.mark.parametrize(
+    "text", ["IO Error: Could not write to file: No space left on device", "Read-only file system"]
+)
 def test_full_or_readonly_disk_is_named(path, text):
     assert isinstance(_storage_error(path, text), HomeUnusable)
 
@@ -85,7 +95,9 @@ def test_values_are_bound_never_spliced(path):
         assert con.execute("SELECT count(*) FROM runs").fetchall() == [(0,)]
 
 
-@pytest.mark.parametrize("text", ["SELEC 1", "SELECT * FROM nowhere", "CREATE TABLE t (n INTEGER)", "DROP TABLE runs", ""])
+@pytest.mark.parametrize(
+    "text", ["SELEC 1", "SELECT * FROM nowhere", "CREATE TABLE t (n INTEGER)", "DROP TABLE runs", ""]
+)
 def test_query_that_cannot_be_answered_is_one_error(tmp_path, text):
     from sql.publish import publish
 

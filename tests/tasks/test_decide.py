@@ -19,13 +19,30 @@ CHAMPION = Champion("logistic", "2005-05-abc", M("2005-05"))
         ("2005-05", None, ["2005-04"], True, False, "retrain", "no champion", ["2005-04"]),
         # a champion in force
         ("2005-06", CHAMPION, ["2005-04", "2005-05"], False, False, "reuse", "age", []),
-        ("2005-06", CHAMPION, ["2005-04", "2005-05"], True, True, "retrain", "asked for", ["2005-04", "2005-05"]),
+        (
+            "2005-06",
+            CHAMPION,
+            ["2005-04", "2005-05"],
+            True,
+            True,
+            "retrain",
+            "asked for",
+            ["2005-04", "2005-05"],
+        ),
         ("2005-06", CHAMPION, [], True, True, "reuse", "asked for", []),
         ("2005-07", CHAMPION, ["2005-04", "2005-05"], False, False, "retrain", "age", ["2005-04", "2005-05"]),
         ("2005-09", CHAMPION, [], False, False, "reuse", "age", []),
         # the window: the newest three months only
-        ("2005-09", CHAMPION, [f"2005-0{n}" for n in (4, 5, 6, 7, 8)], False, False, "retrain", "age",
-         ["2005-06", "2005-07", "2005-08"]),
+        (
+            "2005-09",
+            CHAMPION,
+            [f"2005-0{n}" for n in (4, 5, 6, 7, 8)],
+            False,
+            False,
+            "retrain",
+            "age",
+            ["2005-06", "2005-07", "2005-08"],
+        ),
     ],
 )
 def test_rule(month, champion, outcomes, own_label, asked, verdict, rule, learns_from):

@@ -9,7 +9,10 @@ from tasks.monitor import drift_of, realised_rows
 
 def test_drift_over_batches_is_drift_over_the_whole():
     rng = np.random.default_rng(1)
-    bins = {"limit_bal": reference_bins(rng.gamma(2, 100, 5000), "amount"), "sex": reference_bins([1, 2, 2], "code")}
+    bins = {
+        "limit_bal": reference_bins(rng.gamma(2, 100, 5000), "amount"),
+        "sex": reference_bins([1, 2, 2], "code"),
+    }
     month = pl.DataFrame({"limit_bal": rng.gamma(2, 120, 3000), "sex": rng.integers(1, 4, 3000)})
     whole = {name: psi(bins[name], month[name]) for name in bins}
     parts = drift_of(bins, (month.slice(start, 700) for start in range(0, 3000, 700)))
