@@ -16,11 +16,10 @@ from expectations.checked import CheckedFile, Context, ExpectationResult
 from expectations.headers import Kind
 from expectations.month_fit import Facts, month_facts
 from expectations.quarantine import ALL_COLUMNS, ID_HELPERS, broken_cells, quarantine_rows, write_quarantine
-from expectations.reader import RawTable
+from expectations.reader import RawTable, parsing
 from expectations.runner import EXAMPLES, Finding, plain, run_suite
 from expectations.staging import CHUNK_ROWS, Table
 from expectations.suite import Rule
-from expectations.textfile import writing
 
 GUARD = "value that cannot be stored"
 _NO_LABEL = {"empty": "the label column is empty", "none": "the file has no label column"}
@@ -134,7 +133,7 @@ class Check:
             self.path.name,
             expected=f"at most {self.context.max_quarantine_share:.1%} of the rows set aside",
             found=f"{counts}: {self._most_frequent(broken, findings)}",
-            remedy="Correct these rows and send the file again, or raise the share in the settings.",
+            remedy="Correct these rows and send the file again, or raise CREDITFLOW_MAX_QUARANTINE_SHARE.",
         )
 
     def _most_frequent(self, broken: pl.DataFrame, findings: Sequence[Finding]) -> str:
@@ -192,7 +191,7 @@ class Check:
         }
         has_label = self.kind == "clients" and self.table.label == "present"
         rules = {f.rule.position: f.rule for f in findings}
-        with writing(self.workdir / "accepted"):
+        with parsing(self.path, "a file", into=self.workdir):
             accepted = self._accepted(broken)
             drop = [OUTCOME] if has_label else []
             accepted.drop(drop).sink_parquet(targets["accepted"])

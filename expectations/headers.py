@@ -155,11 +155,13 @@ def _faults(cells: Sequence[str], names: Sequence[str | None], kind: Kind) -> li
 def _duplicates(cells: Sequence[str], names: Sequence[str | None]) -> list[str]:
     pairs = [(cell, name) for cell, name in zip(cells, names, strict=True) if name]
     spellings = {name: [repr(c) for c, n in pairs if n == name] for _, name in pairs}
-    return [
-        f"{shown(name)} {len(found)} times, as {' and '.join(found)}"
-        for name, found in spellings.items()
-        if len(found) > 1
+    found = [
+        f"{shown(name)} {len(cells)} times, as {' and '.join(cells)}"
+        for name, cells in spellings.items()
+        if len(cells) > 1
     ]
+    more = [f"{len(found) - _SHOWN} more twice"] if len(found) > _SHOWN else []
+    return found[:_SHOWN] + more
 
 
 def _listed(cells: Sequence[str]) -> str:

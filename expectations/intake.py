@@ -5,7 +5,8 @@
 
 gives Parquet files of the accepted and the quarantined rows and the result of every rule, or raises
 an `InputRefused` whose one line says what was expected, what was found, where, and what to do.
-Rows received = accepted + quarantined; memory does not grow with the file.
+Rows received = accepted + quarantined. Rows are streamed; only the IDs and a hash of each row are held in
+memory for the whole file, about 100 bytes a row.
 """
 
 import tempfile

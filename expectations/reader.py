@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
@@ -23,18 +22,17 @@ from expectations.textfile import (
     empty_file,
     fingerprint,
     gunzip,
+    probe,
     raw_chunks,
     stage_text,
     unreadable,
+    writing,
 )
-
-if TYPE_CHECKING:
-    import fastexcel
+from expectations.workbook import EXACT_FLOAT, WorkbookError, convert
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".xls", ".xlsx")
 SEPARATORS = (",", ";", "\t")
 EXTRA = "extra_"
-EXACT_FLOAT = 2**53
 MAX_EXTRA_CELLS = 200
 
 _NAMES = {
@@ -126,11 +124,17 @@ def _check_content(path: Path, head: bytes, expected: str) -> None:
 
 
 @contextmanager
-def parsing(path: Path, what: str) -> Iterator[None]:
-    """Turns whatever a file-format library raises on a damaged file into FileUnreadable."""
+def parsing(path: Path, what: str, into: Path | None = None) -> Iterator[None]:
+    """Turns whatever a file-format library raises on a damaged file into FileUnreadable.
+
+    Args:
+        into: the folder that is written to meanwhile; if it takes no more data, that was the reason.
+    """
     try:
         yield
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
+        if into is not None:
+            probe(into)
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise FileUnreadable(
             path.name,
@@ -278,33 +282,21 @@ def _as_text(spelt: str, dtype: pl.DataType, is_id: bool) -> pl.Expr:
 
 
 def _read_workbook(path: Path, kind: Kind, stage: Path) -> RawTable:
-    _ = stage  # A workbook is held in memory: its format ends at 1,048,576 rows.
-    import fastexcel
-
     printed = fingerprint(path)
-    try:
-        book = fastexcel.read_excel(path)
-        sheets = _sheets(book)
-    except (fastexcel.FastExcelError, pl.exceptions.PanicException) as error:
-        raise _bad_workbook(path, error) from error
-    if not sheets:
-        raise empty_file(path)
-    name, cells = next(iter(sheets.items()))
+    with writing(stage / "cells.parquet"):
+        try:
+            others = convert(path, stage)
+        except WorkbookError as error:
+            raise _bad_workbook(path, error) from error
+    cells = pl.read_parquet(stage / "cells.parquet", glob=False, hive_partitioning=False)
     blank = cells.select(pl.all_horizontal(pl.all().is_null() | (pl.all().str.strip_chars() == "")))
-    filled = (~blank.to_series()).arg_true().head(2).to_list()
+    filled = (~blank.to_series()).arg_true().head(2).to_list() if cells.width else []
     if not filled:
         raise empty_file(path)
     header = read_header([(i, [c or "" for c in cells.row(i)]) for i in filled], kind, path.name)
     frame, extras = _named(cells.slice(header.skip), header)
-    if frame.height and frame[CLIENT_ID].str.contains(r"^-?\d{16,}$").any():
-        _check_numeric_ids(path, header, lambda kind_of: _id_cells(book, name, header, kind_of), frame)
-    return RawTable(frame.lazy(), header, frame.height, printed, extras=extras, other_sheets=len(sheets) - 1)
-
-
-def _sheets(book: "fastexcel.ExcelReader") -> dict[str, pl.DataFrame]:
-    """The sheets that hold a cell, in the order of the workbook, every cell as text."""
-    loaded = {n: book.load_sheet(n, header_row=None, dtypes="string").to_polars() for n in book.sheet_names}
-    return {name: cells for name, cells in loaded.items() if cells.height and cells.width}
+    _check_workbook_ids(path, header, stage, frame)
+    return RawTable(frame.lazy(), header, frame.height, printed, extras=extras, other_sheets=others)
 
 
 def _named(cells: pl.DataFrame, header: Header) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -316,28 +308,17 @@ def _named(cells: pl.DataFrame, header: Header) -> tuple[pl.DataFrame, tuple[str
     return frame, extras
 
 
-def _id_cells(
-    book: "fastexcel.ExcelReader", sheet: str, header: Header, dtype: Literal["boolean", "float"]
-) -> pl.Series:
-    place = header.names.index(CLIENT_ID)
-    kinds: dict[str | int, Any] = {place: dtype}
-    loaded = book.load_sheet(sheet, header_row=None, dtypes=kinds, dtype_coercion="coerce")
-    return loaded.to_polars().to_series(place).slice(header.skip)
-
-
-def _check_numeric_ids(
-    path: Path, header: Header, load: Callable[[Literal["boolean", "float"]], pl.Series], frame: pl.DataFrame
-) -> None:
-    # Only a numeric cell can be read as a boolean: this tells the number 12345678901234567 (which a
-    # workbook keeps as a rounded float) from the same digits kept as text, which are exact.
-    numeric = load("boolean").is_not_null()
-    large = load("float").abs() >= EXACT_FLOAT
-    lost = frame[CLIENT_ID].filter((numeric & large).fill_null(False))
+def _check_workbook_ids(path: Path, header: Header, stage: Path, frame: pl.DataFrame) -> None:
+    inexact = pl.read_parquet(stage / "inexact.parquet", glob=False, hive_partitioning=False)
+    place = str(header.names.index(CLIENT_ID))
+    if place not in inexact.columns:
+        return
+    lost = frame[CLIENT_ID].filter(inexact[place].slice(header.skip))
     if lost.len():
         raise inexact_ids(path, header, str(lost[0]))
 
 
-def _bad_workbook(path: Path, error: BaseException) -> FileUnreadable:
+def _bad_workbook(path: Path, error: WorkbookError) -> FileUnreadable:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return FileUnreadable(
         path.name,

@@ -118,6 +118,8 @@ class _Engine:
         import great_expectations as gx
 
         self._gx = gx
+        # This one module sets its own level, to INFO, and so escapes the level of its parent.
+        logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = {"globally": False, "metric_calculations": False}
         asset = context.data_sources.add_pandas("pandas").add_dataframe_asset("rows")

@@ -10,7 +10,8 @@ from creditflow.columns import CLIENT_ID, OUTCOME, ROW_NUMBER
 from creditflow.errors import FileUnreadable
 from expectations.cells import BLANK, MISSING_LABEL, ROW_HASH, typed
 from expectations.month_fit import Facts
-from expectations.reader import EXACT_FLOAT, RawTable, inexact_ids, parsing
+from expectations.reader import RawTable, inexact_ids, parsing
+from expectations.workbook import EXACT_FLOAT
 
 CHUNK_ROWS = 500_000
 
@@ -27,7 +28,7 @@ class Table:
 
 def stage_table(path: Path, raw: RawTable, stage: Path) -> tuple[Table, Facts]:
     target = stage / "typed.parquet"
-    with parsing(path, "a file"):
+    with parsing(path, "a file", into=stage):
         typed(raw).sink_parquet(target, row_group_size=CHUNK_ROWS, compression="lz4")
     rows = pl.scan_parquet(target, glob=False, hive_partitioning=False)
     total, blank = rows.select(pl.len(), pl.col(BLANK).sum()).collect().row(0)
@@ -39,7 +40,8 @@ def stage_table(path: Path, raw: RawTable, stage: Path) -> tuple[Table, Facts]:
             remedy="Check the quotes and line ends, and send the file again.",
         )
     if blank:
-        rows.filter(~pl.col(BLANK)).sink_parquet(stage / "filled.parquet", row_group_size=CHUNK_ROWS)
+        with parsing(path, "a file", into=stage):
+            rows.filter(~pl.col(BLANK)).sink_parquet(stage / "filled.parquet", row_group_size=CHUNK_ROWS)
         rows = pl.scan_parquet(stage / "filled.parquet", glob=False, hive_partitioning=False)
     rows = rows.with_columns(_regular_ids(path, raw, rows))
     facts = Facts()

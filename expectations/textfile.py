@@ -9,6 +9,7 @@ import codecs
 import csv
 import hashlib
 import io
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from creditflow.errors import FileMissing, FileUnreadable, HomeUnusable
 CHUNK_BYTES = 4 << 20
 MIN_BLOCK = 64 << 10
 MAX_LINE = 1 << 20
+_PROBE_BYTES = 1 << 20
 _MARKS_OF_OTHER_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
@@ -93,12 +95,26 @@ def writing(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise HomeUnusable(
-            str(target.parent),
-            expected="a folder that can be written to, with free space",
-            found=error.strerror or str(error),
-            remedy="Free some space, or set CREDITFLOW_HOME to another disk.",
-        ) from error
+        raise _unusable(target.parent, error) from error
+
+
+def probe(folder: Path) -> None:
+    """Raise HomeUnusable if `folder` takes no more data.
+
+    For use after a failure in a library that does not say whether reading or writing failed.
+    """
+    with writing(folder / "probe"), tempfile.TemporaryFile(dir=folder) as stream:
+        stream.write(bytes(_PROBE_BYTES))
+        stream.flush()
+
+
+def _unusable(folder: Path, error: OSError) -> HomeUnusable:
+    return HomeUnusable(
+        str(folder),
+        expected="a folder that can be written to, with free space",
+        found=error.strerror or str(error),
+        remedy="Free some space, or set CREDITFLOW_HOME to another disk.",
+    )
 
 
 def gunzip(chunks: Iterator[bytes], path: Path) -> Iterator[bytes]:

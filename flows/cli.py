@@ -168,10 +168,11 @@ def status() -> None:
     """Show every month: files, rows, model, scores, outcomes, report, last run."""
     from flows import show
     from tasks.home import Home
-    from tasks.status import month_table
+    from tasks.status import month_table, waiting_files
 
-    settings = _settings()
-    show.print_status(month_table(Home(settings.home)), settings.home)
+    home = Home(_settings().home)
+    months = month_table(home)
+    show.print_status(months, waiting_files(home, months), home.root)
 
 
 def _answer(query: str | None, file: Path | None) -> "pl.DataFrame":

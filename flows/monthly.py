@@ -75,13 +75,19 @@ def stages(run: Run, retrain: bool) -> str:
     return summarise(clients, outcomes, champion, scored)
 
 
-def summarise(clients: Loaded, outcomes: LoadedOutcomes, champion: Developed, scored: Scored) -> str:
-    """One line: rows in and out, what was decided, what was scored."""
+SAID = {"retrain": "retrained", "reuse": "reused", "wait": "waiting"}
+
+
+def summarise(clients: Loaded, outcomes: LoadedOutcomes, developed: Developed, scored: Scored) -> str:
+    """One line: rows in and out, what was decided and why, what was scored."""
     parts = [
         f"{clients.rows:,} received = {clients.accepted:,} accepted + {clients.quarantined:,} quarantined",
         *(f"outcomes of {month} loaded" for month in outcomes.changed),
         *(f"outcomes of {month} wait for its clients" for month in outcomes.waiting),
-        champion.reason,
-        *(f"{month} scored by {champion.name}" for month in scored.months),
+        f"{SAID[developed.verdict]} ({developed.reason.rstrip('.')})",
     ]
-    return "; ".join(part.rstrip(".") for part in parts)
+    if scored.months:
+        parts.append(f"scored {', '.join(map(str, scored.months))} by {developed.name}")
+    elif developed.champion:
+        parts.append("scores were current")
+    return "; ".join(parts)

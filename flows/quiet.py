@@ -4,7 +4,6 @@ No telemetry, no network but loopback, Prefect's own files under CREDITFLOW_HOME
 environment already sets are respected, so that an installation may point to its own Prefect server.
 """
 
-import logging
 import os
 from pathlib import Path
 
@@ -25,4 +24,3 @@ def prepare_environment(home: Path, log_level: str = "CRITICAL") -> None:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
-    logging.getLogger("great_expectations").setLevel(logging.ERROR)

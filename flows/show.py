@@ -108,15 +108,17 @@ def print_frame(frame: "pl.DataFrame", form: str) -> None:
         hints.print(f"{frame.height:,} row{'' if frame.height == 1 else 's'}")
 
 
-def print_status(frame: "pl.DataFrame", home: Path) -> None:
-    """The months, or a hint when there are none."""
-    if frame.is_empty():
+def print_status(months: "pl.DataFrame", waiting: Sequence[str], home: Path) -> None:
+    """The months, what waits in the inbox, or a hint when there is nothing."""
+    if months.is_empty():
         hints.print(f"No month yet in {escape(str(home))}. Begin with: creditflow demo")
-        return
-    # The message of a refused run is a sentence: it goes below the table.
-    out.print(_table(frame.drop("message")))
-    for month, message in frame.select("month", "message").drop_nulls().iter_rows():
-        out.print(escape(f"{month}: {message}"))
+    else:
+        # The message of a refused run is a sentence: it goes below the table.
+        out.print(_table(months.drop("message")))
+        print_lines(
+            [f"{month}: {text}" for month, text in months.select("month", "message").drop_nulls().rows()]
+        )
+    print_lines(waiting)
 
 
 def _table(frame: "pl.DataFrame") -> Table:

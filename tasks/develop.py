@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 class Developed:
     """The champion in force after the decision, and why. `rows` counts those learned from."""
 
+    verdict: Verdict
     champion: Champion | None
     reason: str
     rows: int | None = None
@@ -56,7 +57,7 @@ def develop(run: Run, decision: Decision) -> Developed:
 def _keep(run: Run, decision: Decision) -> Developed:
     with open_warehouse(run.home.warehouse, memory_limit=run.memory_limit) as con, transaction(con):
         _write_decision(con, run, decision, decision.champion)
-    return Developed(decision.champion, decision.reason)
+    return Developed(decision.verdict, decision.champion, decision.reason)
 
 
 # ── Retraining ──────────────────────────────────────────────────────────────────────────────────
@@ -75,7 +76,7 @@ def _retrain(run: Run, decision: Decision) -> Developed:
     with open_warehouse(run.home.warehouse, memory_limit=run.memory_limit) as con, transaction(con):
         _write_models(con, version, rows, held_out_rows(run.month, version, fitted))
         _write_decision(con, run, decision, champion)
-    return Developed(champion, decision.reason, data.height)
+    return Developed(decision.verdict, champion, decision.reason, data.height)
 
 
 def _training_data(run: Run, months: Sequence[Month]) -> pl.DataFrame:

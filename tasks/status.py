@@ -3,6 +3,8 @@
 import polars as pl
 
 from creditflow.errors import HomeLocked
+from creditflow.month import Month
+from expectations.intake import list_files
 from sql.warehouse import frame, open_published, open_warehouse
 from tasks.home import Home
 
@@ -17,3 +19,23 @@ def month_table(home: Home) -> pl.DataFrame:
     except HomeLocked:
         with open_published(home.published) as con:
             return frame(con, "status_by_month")
+
+
+def waiting_files(home: Home, months: pl.DataFrame) -> list[str]:
+    """What lies in the inbox and was not read yet, and which run will read it; one line a file."""
+    scored, realised = _months_with(months, "received"), _months_with(months, "outcomes")
+    clients = [m for m in list_files(home.inbox, "clients") if m not in scored]
+    outcomes = [m for m in list_files(home.inbox, "outcomes") if m not in realised]
+    return [
+        *(f"clients of {m} are in the inbox: creditflow run {m}" for m in clients),
+        *(
+            f"outcomes of {m} are in the inbox: the run of {m.plus(1)} or a later one reads them"
+            for m in outcomes
+        ),
+    ]
+
+
+def _months_with(months: pl.DataFrame, column: str) -> set[Month]:
+    if months.is_empty():
+        return set()
+    return {Month.parse(text) for text in months.filter(pl.col(column).is_not_null())["month"]}

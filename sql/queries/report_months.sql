@@ -40,7 +40,9 @@ attributes AS (
     FROM drift WHERE statistic = 'csi' GROUP BY month
 ),
 checks AS (
-    SELECT e.month, count(*) FILTER (WHERE e.outcome = 'failed') AS checks_failed,
+    SELECT e.month,
+           count(*) FILTER (WHERE e.outcome = 'failed' AND e.severity <> 'info') AS checks_failed,
+           count(*) FILTER (WHERE e.outcome = 'failed' AND e.severity = 'info') AS checks_noted,
            count(*) FILTER (WHERE e.outcome = 'not run') AS checks_not_run, count(*) AS checks
     FROM expectation_results e
     SEMI JOIN files f ON f.file_sha256 = e.file_sha256 AND f.month = e.month AND f.kind = e.kind AND f.is_current
@@ -56,6 +58,7 @@ SELECT listed.month, received, accepted, quarantined,
        held_out.auc AS auc_held_out, realised.auc AS auc_realised,
        psi, psi_band, psi_reason, csi_known, coalesce(moved, []) AS moved,
        coalesce(checks, 0) AS checks, coalesce(checks_failed, 0) AS checks_failed,
+       coalesce(checks_noted, 0) AS checks_noted,
        coalesce(checks_not_run, 0) AS checks_not_run,
        run_status, run_message
 FROM listed

@@ -59,6 +59,7 @@ _STYLE: Final = {
     "text.parse_math": False,  # a dollar sign in a label is a dollar sign
 }
 _LONGEST_LABEL = 36
+_FULL_WIDTH = 10.9  # inches: the width of the page
 
 # --- From a drawing to an SVG element --------------------------------------------------------------
 
@@ -131,7 +132,7 @@ def default_trend(months: Sequence[MonthRow]) -> Markup:
         _line(axes, [m.mean_pd for m in months], REFERENCE, "mean PD", dashed=True)
         _line(axes, [m.default_rate for m in months], CURRENT, "default rate")
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.15 * max([0.01, *_known(months, "mean_pd"), *_known(months, "default_rate")]))
         _month_axis(axes, months)
         _legend(axes)
         axes.set_title("Default rate and mean PD")
@@ -145,6 +146,7 @@ def auc_trend(months: Sequence[MonthRow]) -> Markup:
     def draw(axes: Axes) -> None:
         _line(axes, [m.auc_held_out for m in months], REFERENCE, "held out", dashed=True)
         _line(axes, [m.auc_realised for m in months], CURRENT, "realised")
+        _pad_auc(axes, [*_known(months, "auc_held_out"), *_known(months, "auc_realised")])
         _month_axis(axes, months)
         _legend(axes)
         axes.set_title("ROC AUC of the champion")
@@ -174,6 +176,17 @@ def rows_trend(months: Sequence[MonthRow]) -> Markup:
 _TREND: Final = (5.2, 2.3)
 
 
+def _known(months: Sequence[MonthRow], name: str) -> list[float]:
+    return [v for v in (getattr(m, name) for m in months) if v is not None]
+
+
+def _pad_auc(axes: Axes, values: Sequence[float]) -> None:
+    """At least two points of AUC on the axis, so that noise in the fourth decimal does not look like a fall."""
+    low, high = min(values), max(values)
+    room = max(0.01, 0.15 * (high - low))
+    axes.set_ylim(low - room, high + room)
+
+
 def _line(
     axes: Axes, values: Sequence[float | None], color: str, label: str, *, dashed: bool = False
 ) -> None:
@@ -196,7 +209,7 @@ def _month_axis(axes: Axes, months: Sequence[MonthRow]) -> None:
 
 
 def _legend(axes: Axes) -> None:
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, borderaxespad=0, handlelength=1.8)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1.0), ncols=2, borderaxespad=0, handlelength=1.8)
 
 
 # --- Scores of a month ----------------------------------------------------------------------------
@@ -217,7 +230,7 @@ def pd_histogram(current: Sequence[float], reference: Sequence[float] | None) ->
         axes.set_ylabel("share of clients")
         axes.legend(loc="upper right")
 
-    return drawn("pd-histogram", "Distribution of the champion's PD", (8.6, 2.7), draw)
+    return drawn("pd-histogram", "Distribution of the champion's PD", (_FULL_WIDTH, 2.8), draw)
 
 
 # --- Stability ------------------------------------------------------------------------------------
@@ -238,7 +251,7 @@ def drift_bars(facts: Sequence[DriftFact]) -> Markup:
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("PSI of the score, CSI of each attribute; dashed: 0.10 and 0.25")
 
-    return drawn("drift-bars", "PSI and CSI by variable", (8.6, 0.9 + 0.2 * len(known)), draw)
+    return drawn("drift-bars", "PSI and CSI by variable", (_FULL_WIDTH, 0.8 + 0.2 * len(known)), draw)
 
 
 def bin_bars(name: str, number: int, bins: Sequence[DriftBin]) -> Markup:

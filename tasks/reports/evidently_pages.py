@@ -65,7 +65,8 @@ def drift_page(path: Path, month: str, current: pl.DataFrame, reference: pl.Data
     ]
     if not columns:
         return EvidentlyPage("drift", title, "every column is empty or absent on one side", [])
-    return _written(path, EvidentlyPage("drift", title, None, notes), lambda: _drift_html(columns, current, reference))
+    page = EvidentlyPage("drift", title, None, notes)
+    return _written(path, month, page, lambda: _drift_html(columns, current, reference))
 
 
 def performance_page(
@@ -92,7 +93,7 @@ def performance_page(
         *([f"Shown without a reference sample: {unusable}."] if unusable else []),
     ]
     page = EvidentlyPage("performance", title, None, notes)
-    return _written(path, page, lambda: _performance_html(current, beside))
+    return _written(path, month, page, lambda: _performance_html(current, beside))
 
 
 # --- Guards ---------------------------------------------------------------------------------------
@@ -182,12 +183,14 @@ def _pandas(frame: pl.DataFrame, columns: list[str]) -> "pd.DataFrame":
 
 # --- Our frame around the page --------------------------------------------------------------------
 
-_BANNER: Final = """<header style="font:14px/1.5 system-ui,sans-serif;padding:12px 20px;background:#f4f5f7;color:#1c2330;\
-border-bottom:1px solid #d5d9e0"><nav><a href="../index.html" style="color:#0b5394">All months</a> › \
-<a href="index.html" style="color:#0b5394">{month}</a> › {title}</nav><p style="margin:6px 0 0">{notes}</p></header>"""
+_BANNER: Final = """<style>.creditflow{{font:14px/1.5 system-ui,sans-serif;padding:12px 20px;background:#f5f6f8;\
+color:#1b2230;border-bottom:1px solid #d9dde4}}.creditflow a{{color:#0b5394}}.creditflow p{{margin:6px 0 0}}\
+@media (prefers-color-scheme:dark){{.creditflow{{background:#1c222c;color:#e4e8ee;border-color:#343d4b}}\
+.creditflow a{{color:#7cc0f4}}}}</style><header class="creditflow"><nav aria-label="Where you are">\
+<a href="../index.html">All months</a> › <a href="index.html">{month}</a> › {title}</nav><p>{notes}</p></header>"""
 
 
-def _written(path: Path, page: EvidentlyPage, build: Callable[[], str]) -> EvidentlyPage:
+def _written(path: Path, month: str, page: EvidentlyPage, build: Callable[[], str]) -> EvidentlyPage:
     """Writes the built page in our frame; a failure inside Evidently becomes the page's reason.
 
     The month is scored by then, and a third-party picture must not hold its publication back.
@@ -197,7 +200,7 @@ def _written(path: Path, page: EvidentlyPage, build: Callable[[], str]) -> Evide
     except Exception as error:
         _LOG.exception("Evidently could not build %s", path.name)
         return replace(page, reason=f"Evidently could not compute it ({type(error).__name__}: {error})", notes=[])
-    path.write_text(_framed(html, path.parent.name, page), "utf-8")
+    path.write_text(_framed(html, month, page), "utf-8")
     return page
 
 

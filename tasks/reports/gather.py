@@ -52,6 +52,7 @@ class MonthRow:
     moved: list[str]
     checks: int
     checks_failed: int
+    checks_noted: int
     checks_not_run: int
     run_status: str | None
     run_message: str | None

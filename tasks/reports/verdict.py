@@ -76,13 +76,16 @@ def _rows_finding(row: MonthRow) -> Finding:
 
 
 def _checks_finding(row: MonthRow) -> Finding:
-    passed = row.checks - row.checks_failed - row.checks_not_run
-    unsettled = row.checks_failed + row.checks_not_run
-    return Finding(
-        "watch" if unsettled else "good",
-        f"{passed} of {row.checks} checks of the data passed, {row.checks_failed} failed, "
-        f"{row.checks_not_run} not run.",
-    )
+    passed = row.checks - row.checks_failed - row.checks_noted - row.checks_not_run
+    parts = [f"{passed} passed"]
+    if row.checks_failed:
+        parts.append(f"{row.checks_failed} failed")
+    if row.checks_noted:
+        # Such as undocumented codes, which real months always hold: told, but no reason for concern.
+        parts.append(f"{row.checks_noted} for information found something to report")
+    if row.checks_not_run:
+        parts.append(f"{row.checks_not_run} not run")
+    return Finding("watch" if row.checks_failed else "good", f"{row.checks} checks of the data: {', '.join(parts)}.")
 
 
 def _basis_finding(row: MonthRow) -> Finding:

@@ -5,13 +5,14 @@ import gzip
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 import xlwt
 
 from creditflow.month import Month
-from expectations.intake import CheckedFile, Context, check_file
+from expectations.intake import CheckedFile, Context, Kind, check_file
 
 MONTH = Month(2005, 9)
 NAMES = [
@@ -107,7 +108,7 @@ def write_table(tmp_path: Path) -> Callable[..., Path]:
 def check(tmp_path: Path) -> Callable[..., CheckedFile]:
     """Check a path, or bytes that are written as a CSV first."""
 
-    def _check(source: Path | bytes, kind: str = "clients", **context: object) -> CheckedFile:
+    def _check(source: Path | bytes, kind: Kind = "clients", **context: Any) -> CheckedFile:
         path = source if isinstance(source, Path) else tmp_path / f"{kind}_2005-09.csv"
         if isinstance(source, bytes):
             path.write_bytes(source)

@@ -413,12 +413,12 @@ from pathlib import Path
 from creditflow.month import Month
 from expectations.intake import Context, check_file
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (SIZE, SIZE))
+resource.setrlimit(resource.RLIMIT_FSIZE, (@@, @@))
 check_file(Path({str(path)!r}), "clients", Month(2005, 9), Path({str(tmp_path / "w")!r}), Context())
 """
     for limit in (1000, 5000):  # the copy of the text does not fit; the typed table does not fit
         run = subprocess.run(
-            [sys.executable, "-c", script.replace("SIZE", str(limit))],
+            [sys.executable, "-c", script.replace("@@", str(limit))],
             capture_output=True,
             text=True,
             check=False,

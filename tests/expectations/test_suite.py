@@ -11,6 +11,7 @@ import expectations.checking
 import expectations.intake
 from creditflow.columns import ATTRIBUTE_NAMES
 from creditflow.errors import SuiteInvalid
+from expectations.headers import Kind
 from expectations.runner import run_suite
 from expectations.suite import GROUPS, Rule, load_suite
 
@@ -25,7 +26,7 @@ RULE = {
 
 
 @pytest.mark.parametrize("kind", ["clients", "outcomes"])
-def test_suites_that_ship(kind: str) -> None:
+def test_suites_that_ship(kind: Kind) -> None:
     rules = load_suite(kind)
     assert [r.position for r in rules] == list(range(1, len(rules) + 1))
     assert {r.severity for r in rules} == {"critical", "warning", "info"}

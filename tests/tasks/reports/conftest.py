@@ -200,7 +200,7 @@ def _add_drift(con: duckdb.DuckDBPyConnection, month: str, clients: int, shift: 
             [month, name, statistic, value, band, clients, MODELS[0], VERSION, reason],
         )
     rows = [
-        (month, name, b, f"({1000 * b:,}, {1000 * (b + 1):,}]", 0.1, 0.1 + 0.004 * (b - 4.5) * (1 + moved * 20), 0.0004)
+        (month, name, b, f"({1000 * b:,}, {1000 * (b + 1):,}]", 0.1, 0.1 + 0.004 * (b - 4.5) * (1 + moved * 10), 0.0004)
         for name, _, value, _ in facts
         if value is not None
         for b in range(10)
