@@ -268,7 +268,7 @@ def _storage_error(error: OSError) -> CreditflowError | None:
     if error.errno not in {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EIO}:
         return None
     return HomeUnusable(
-        str(error.filename or "disk"),
+        str(error.filename or "the disk of CREDITFLOW_HOME"),
         expected="a writable disk with space left",
         found=error.strerror or str(error),
         remedy="Free space or correct the permissions, then run again.",

@@ -75,7 +75,7 @@ def stages(run: Run, retrain: bool) -> str:
     return summarise(clients, outcomes, champion, scored)
 
 
-SAID = {"retrain": "retrained", "reuse": "reused", "wait": "waiting"}
+SAID = {"retrain": "retrained", "reuse": "reused the champion", "wait": "awaiting a first model"}
 
 
 def summarise(clients: Loaded, outcomes: LoadedOutcomes, developed: Developed, scored: Scored) -> str:

@@ -95,7 +95,7 @@ def _reuse(rule: str, value: str, threshold: str, reason: str, champion: Champio
 
 def _first_model(month: Month, learnable: tuple[Month, ...], known: Known) -> Decision:
     if not learnable:
-        reason = f"Awaiting a first model: no outcome is known before {month}."
+        reason = f"No outcome is known before {month}."
         return Decision("wait", "no champion", "no outcomes", "outcomes of one month", reason, None)
     if known.earlier_outcomes:
         reason = f"There is no champion yet; outcomes of {_span(learnable)} are known."

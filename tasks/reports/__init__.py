@@ -1,1 +1,1 @@
-"""The report pack: self-contained pages of a month and the overview over all months (`tasks.reports.pack`)."""
+"""The report pack: self-contained pages of a month, and the overview of all months (`tasks.reports.pack`)."""

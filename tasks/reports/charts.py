@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from io import StringIO
-from typing import Final
+from typing import Any, Final
 
 import matplotlib as mpl
 import numpy as np
@@ -60,6 +60,7 @@ _STYLE: Final = {
 }
 _LONGEST_LABEL = 36
 _FULL_WIDTH = 10.9  # inches: the width of the page
+_WIDE_FROM = 7.0  # inches: wider charts scroll in their box on a narrow screen
 
 # --- From a drawing to an SVG element --------------------------------------------------------------
 
@@ -91,8 +92,10 @@ def _tidied(svg: str, key: str, label: str) -> str:
     element = re.sub(r"font: ([^;\"]*?)'[^;\"]*", r"font: \1 system-ui, sans-serif", element)
     element = re.sub(r"font-family: [^;\"]*", "font-family: system-ui, sans-serif", element)
     view = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', element)
-    width = view[1] if view else "600"
-    head = f'<svg role="img" aria-label="{escape(label)}" style="width:100%;max-width:{float(width) * 4 / 3:.0f}px"'
+    points = float(view[1]) if view else 72 * _FULL_WIDTH
+    kind = ' class="wide"' if points > 72 * _WIDE_FROM else ""
+    look = f"width:100%;max-width:{points * 4 / 3:.0f}px"
+    head = f'<svg role="img"{kind} aria-label="{escape(label)}" style="{look}"'
     body = re.sub(r'^<svg\b([^>]*?) width="[^"]*"', r"<svg\1", element)
     body = re.sub(r'^<svg\b([^>]*?) height="[^"]*"', r"<svg\1", body)
     return body.replace("<svg", head, 1)
@@ -181,7 +184,7 @@ def _known(months: Sequence[MonthRow], name: str) -> list[float]:
 
 
 def _pad_auc(axes: Axes, values: Sequence[float]) -> None:
-    """At least two points of AUC on the axis, so that noise in the fourth decimal does not look like a fall."""
+    """At least two points of AUC on the axis: noise in the fourth decimal must not look like a fall."""
     low, high = min(values), max(values)
     room = max(0.01, 0.15 * (high - low))
     axes.set_ylim(low - room, high + room)
@@ -192,7 +195,9 @@ def _line(
 ) -> None:
     """A line with a mark on each known month; a month without the figure is a gap, not a zero."""
     heights = [math.nan if v is None else v for v in values]
-    style = {"linestyle": (0, (4, 2)), "marker": "D", "markersize": 3.5} if dashed else {"marker": "o", "markersize": 4}
+    style: dict[str, Any] = {"linestyle": (0, (4, 2)), "marker": "D", "markersize": 3.5}
+    if not dashed:
+        style = {"marker": "o", "markersize": 4}
     axes.plot(range(len(heights)), heights, color=color, linewidth=1.6, label=label, **style)
 
 

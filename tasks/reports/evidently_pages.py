@@ -31,7 +31,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EvidentlyPage:
-    """What came of one page: a `reason` in words when it could not be computed, and what to know when it could."""
+    """What came of one page: why it could not be computed, or what to know when reading it."""
 
     name: str
     title: str
@@ -43,15 +43,26 @@ class EvidentlyPage:
         return f"{self.name}.html"
 
 
+@dataclass(frozen=True)
+class Whole:
+    """How many clients each side has, of which the frames may be a sample."""
+
+    current: int
+    reference: int
+
+
 # --- The two pages --------------------------------------------------------------------------------
 
 
-def drift_page(path: Path, month: str, current: pl.DataFrame, reference: pl.DataFrame | None) -> EvidentlyPage:
+def drift_page(
+    path: Path, month: str, current: pl.DataFrame, reference: pl.DataFrame | None, whole: Whole
+) -> EvidentlyPage:
     """Writes Evidently's data drift report of the month against the reference sample.
 
     Args:
         path: where the page goes; nothing is written when the result carries a reason.
         current, reference: attributes and `pd`, one row a client.
+        whole: how many clients they were taken from.
     """
     title = f"Data drift of {month} against the reference sample"
     reason = _drift_reason(current, reference)
@@ -59,8 +70,9 @@ def drift_page(path: Path, month: str, current: pl.DataFrame, reference: pl.Data
         return EvidentlyPage("drift", title, reason, [])
     columns, left_out = _comparable(current, reference)
     notes = [
-        _rows_note(current, reference),
-        f"Distances by {NUMERICAL_TEST} (amounts, age, PD) and {CATEGORICAL_TEST} (codes); a column drifts from 0.1.",
+        _rows_note(current, reference, whole),
+        f"Distances by {NUMERICAL_TEST} (amounts, age, PD) and {CATEGORICAL_TEST} (codes); "
+        "a column drifts from 0.1.",
         *([f"Left out, empty or absent on one side: {', '.join(left_out)}."] if left_out else []),
     ]
     if not columns:
@@ -70,7 +82,7 @@ def drift_page(path: Path, month: str, current: pl.DataFrame, reference: pl.Data
 
 
 def performance_page(
-    path: Path, month: str, current: pl.DataFrame, reference: pl.DataFrame | None
+    path: Path, month: str, current: pl.DataFrame, reference: pl.DataFrame | None, whole: Whole
 ) -> EvidentlyPage:
     """Writes Evidently's classification report of the month's known outcomes beside the reference sample's.
 
@@ -78,6 +90,7 @@ def performance_page(
         path: where the page goes; nothing is written when the result carries a reason.
         current: `pd` and `defaulted` of clients whose outcome is known.
         reference: `pd` and `defaulted` of the reference sample.
+        whole: how many clients they were taken from.
     """
     title = f"Classification performance of {month}"
     if current.is_empty():
@@ -88,7 +101,7 @@ def performance_page(
     unusable = "none was handed over" if reference is None else _one_class(reference)
     beside = None if unusable else reference
     notes = [
-        _rows_note(current, beside),
+        _rows_note(current, beside, whole),
         f"A client counts as predicted to default from a PD of {PD_CUT:g}.",
         *([f"Shown without a reference sample: {unusable}."] if unusable else []),
     ]
@@ -129,9 +142,14 @@ def _one_class(frame: pl.DataFrame) -> str | None:
     return None
 
 
-def _rows_note(current: pl.DataFrame, reference: pl.DataFrame | None) -> str:
-    against = "" if reference is None else f" against {reference.height:,} of the reference sample"
-    return f"Computed on {current.height:,} clients of the month{against}."
+def _rows_note(current: pl.DataFrame, reference: pl.DataFrame | None, whole: Whole) -> str:
+    """How many clients stand behind the page, and of how many they are a sample."""
+    pairs = [(current.height, whole.current, "clients of the month")]
+    if reference is not None:
+        pairs.append((reference.height, whole.reference, "clients of the reference sample"))
+    sides = [f"{'all ' if n == of else f'{n:,} of the '}{of:,} {what}" for n, of, what in pairs]
+    sampled = " (a seeded sample)" if any(n < of for n, of, _ in pairs) else ""
+    return f"Computed on {' against '.join(sides)}{sampled}."
 
 
 # --- Evidently itself -----------------------------------------------------------------------------
@@ -183,11 +201,13 @@ def _pandas(frame: pl.DataFrame, columns: list[str]) -> "pd.DataFrame":
 
 # --- Our frame around the page --------------------------------------------------------------------
 
-_BANNER: Final = """<style>.creditflow{{font:14px/1.5 system-ui,sans-serif;padding:12px 20px;background:#f5f6f8;\
-color:#1b2230;border-bottom:1px solid #d9dde4}}.creditflow a{{color:#0b5394}}.creditflow p{{margin:6px 0 0}}\
-@media (prefers-color-scheme:dark){{.creditflow{{background:#1c222c;color:#e4e8ee;border-color:#343d4b}}\
-.creditflow a{{color:#7cc0f4}}}}</style><header class="creditflow"><nav aria-label="Where you are">\
-<a href="../index.html">All months</a> › <a href="index.html">{month}</a> › {title}</nav><p>{notes}</p></header>"""
+_BANNER: Final = """<style>
+.creditflow{{font:14px/1.5 system-ui,sans-serif;padding:12px 20px;border-bottom:1px solid #d9dde4;
+background:#f5f6f8;color:#1b2230}}.creditflow a{{color:#0b5394}}.creditflow p{{margin:6px 0 0}}
+@media (prefers-color-scheme:dark){{.creditflow{{background:#1c222c;color:#e4e8ee;border-color:#343d4b}}
+.creditflow a{{color:#7cc0f4}}}}</style>
+<header class="creditflow"><nav aria-label="Where you are"><a href="../index.html">All months</a> ›
+<a href="index.html">{month}</a> › {title}</nav><p>{notes}</p></header>"""
 
 
 def _written(path: Path, month: str, page: EvidentlyPage, build: Callable[[], str]) -> EvidentlyPage:
@@ -199,7 +219,9 @@ def _written(path: Path, month: str, page: EvidentlyPage, build: Callable[[], st
         html = build()
     except Exception as error:
         _LOG.exception("Evidently could not build %s", path.name)
-        return replace(page, reason=f"Evidently could not compute it ({type(error).__name__}: {error})", notes=[])
+        return replace(
+            page, reason=f"Evidently could not compute it ({type(error).__name__}: {error})", notes=[]
+        )
     path.write_text(_framed(html, month, page), "utf-8")
     return page
 
@@ -207,5 +229,7 @@ def _written(path: Path, month: str, page: EvidentlyPage, build: Callable[[], st
 def _framed(html: str, month: str, page: EvidentlyPage) -> str:
     """Evidently's page with a title, the way back and the notes on top of it."""
     banner = _BANNER.format(month=escape(month), title=escape(page.title), notes=escape(" ".join(page.notes)))
-    html = html.replace('<meta charset="UTF-8">', f'<meta charset="UTF-8"><title>{escape(page.title)}</title>', 1)
+    html = html.replace(
+        '<meta charset="UTF-8">', f'<meta charset="UTF-8"><title>{escape(page.title)}</title>', 1
+    )
     return re.sub(r'<body>(?=\s*<div id="root_)', lambda _: f"<body>{banner}", html, count=1)

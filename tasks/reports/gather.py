@@ -136,7 +136,14 @@ class Expectation:
             found = json.loads(self.examples)
         except ValueError:
             return [self.examples] if self.examples else []
-        return [e if isinstance(e, str) else json.dumps(e) for e in found] if isinstance(found, list) else [self.examples]
+        return [_example(e) for e in found] if isinstance(found, list) else [self.examples]
+
+
+def _example(example: Any) -> str:
+    """`row 17: -5` where the row is known, else the value as it stands."""
+    if isinstance(example, dict) and {"row_number", "value"} <= example.keys():
+        return f"row {example['row_number']}: {_example(example['value'])}"
+    return example if isinstance(example, str) else json.dumps(example)
 
 
 @dataclass(frozen=True)
@@ -363,8 +370,6 @@ def sample(
     return con.sql(query("report_sample"), params=values).pl()
 
 
-def _records(
-    con: duckdb.DuckDBPyConnection, name: str, kind: type[Record], **values: Any
-) -> list[Record]:
+def _records(con: duckdb.DuckDBPyConnection, name: str, kind: type[Record], **values: Any) -> list[Record]:
     """The rows of `sql/queries/NAME.sql`, whose columns carry the names of the record's fields."""
     return [kind(**row) for row in con.sql(query(name), params=values).pl().to_dicts()]

@@ -6,6 +6,7 @@ pack or the new one, never half of one, and a failed build leaves the earlier pa
 
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -14,7 +15,7 @@ import polars as pl
 from creditflow.errors import UsageError
 from creditflow.month import Month
 from tasks.reports import pages
-from tasks.reports.evidently_pages import EvidentlyPage, drift_page, performance_page
+from tasks.reports.evidently_pages import EvidentlyPage, Whole, drift_page, performance_page
 from tasks.reports.gather import MonthFacts, gather_month, gather_overview, sample
 
 SAMPLE_ROWS = 50_000
@@ -55,7 +56,10 @@ def build_month_pack(
         raise _unknown(month)
     building = _fresh(reports_dir, str(month))
     try:
-        shown = _evidently_pages(con, month, building, reference, evidently, sample_rows, seed)
+        if evidently:
+            shown = _evidently_pages(con, facts, building, reference, _Sampling(sample_rows, seed))
+        else:
+            shown = _without_evidently("left out on request when this pack was built")
         _write_pages(building, facts, reference, shown)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
@@ -91,34 +95,45 @@ def _write_pages(
         (folder / name).write_text(text, "utf-8")
 
 
+@dataclass(frozen=True)
+class _Sampling:
+    """Who goes to Evidently: at most `rows` a side, chosen by `seed`."""
+
+    rows: int
+    seed: int
+
+    def of_month(self, con: duckdb.DuckDBPyConnection, month: Month, *, known_only: bool) -> pl.DataFrame:
+        return sample(con, month, rows=self.rows, seed=self.seed, known_only=known_only)
+
+    def of_reference(self, reference: pl.DataFrame | None) -> pl.DataFrame | None:
+        if reference is None or reference.height <= self.rows:
+            return reference
+        return reference.sample(self.rows, seed=self.seed)
+
+
 def _evidently_pages(
     con: duckdb.DuckDBPyConnection,
-    month: Month,
+    facts: MonthFacts,
     folder: Path,
     reference: pl.DataFrame | None,
-    wanted: bool,
-    rows: int,
-    seed: int,
+    sampling: _Sampling,
 ) -> list[EvidentlyPage]:
-    titles = {"drift": "Drift report by Evidently", "performance": "Classification report by Evidently"}
-    if not wanted:
-        why = "left out on request when this pack was built"
-        return [EvidentlyPage(name, title, why, []) for name, title in titles.items()]
-    current = sample(con, month, rows=rows, seed=seed)
-    if current.is_empty():
-        return [EvidentlyPage(n, t, "no client is scored: awaiting a first model", []) for n, t in titles.items()]
-    held = _sampled(reference, rows, seed)
-    known = sample(con, month, rows=rows, seed=seed, known_only=True)
+    if facts.champion is None:
+        return _without_evidently("no client is scored: awaiting a first model")
+    month, held = Month.parse(facts.month), sampling.of_reference(reference)
+    everyone, known = (sampling.of_month(con, month, known_only=only) for only in (False, True))
+    behind = 0 if reference is None else reference.height
     return [
-        drift_page(folder / "drift.html", str(month), current, held),
-        performance_page(folder / "performance.html", str(month), known, held),
+        drift_page(folder / "drift.html", facts.month, everyone, held, Whole(facts.outcomes.scored, behind)),
+        performance_page(
+            folder / "performance.html", facts.month, known, held, Whole(facts.outcomes.outcomes, behind)
+        ),
     ]
 
 
-def _sampled(reference: pl.DataFrame | None, rows: int, seed: int) -> pl.DataFrame | None:
-    if reference is None or reference.height <= rows:
-        return reference
-    return reference.sample(rows, seed=seed)
+def _without_evidently(reason: str) -> list[EvidentlyPage]:
+    titles = {"drift": "Drift report by Evidently", "performance": "Classification report by Evidently"}
+    return [EvidentlyPage(name, title, reason, []) for name, title in titles.items()]
 
 
 def _unknown(month: Month) -> UsageError:
@@ -146,7 +161,7 @@ def _fresh(reports_dir: Path, name: str) -> Path:
 
 
 def _put_in_place(building: Path, target: Path) -> Path:
-    """Swaps the folders by two renames: no system call that Python offers replaces a folder with content in one."""
+    """Swaps the folders by two renames: Python has no call that replaces a filled folder in one."""
     earlier = target.with_name(f"{_EARLIER}-{target.name}")
     if target.exists():
         target.rename(earlier)

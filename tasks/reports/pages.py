@@ -18,13 +18,31 @@ from creditflow import __version__
 from creditflow.version import code_version
 from tasks.reports import charts
 from tasks.reports.evidently_pages import EvidentlyPage
-from tasks.reports.gather import PD_BINS, QUARANTINE_ROWS, DriftFact, Expectation, Metric, MonthFacts, MonthRow
+from tasks.reports.gather import (
+    PD_BINS,
+    QUARANTINE_ROWS,
+    DriftFact,
+    Expectation,
+    Metric,
+    MonthFacts,
+    MonthRow,
+)
 from tasks.reports.verdict import band, verdict
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 NOT_KNOWN = "—"
 # The order in which metrics are read; any other metric follows by name.
-METRICS = ("roc_auc", "gini", "ks", "average_precision", "brier", "log_loss", "ece", "mean_pd", "observed_rate")
+METRICS = (
+    "roc_auc",
+    "gini",
+    "ks",
+    "average_precision",
+    "brier",
+    "log_loss",
+    "ece",
+    "mean_pd",
+    "observed_rate",
+)
 METRIC_TITLES = {
     "roc_auc": "ROC AUC",
     "gini": "Gini",
@@ -180,13 +198,15 @@ def _reference_shares(reference: pl.DataFrame | None) -> list[float] | None:
     if reference is None or reference.is_empty():
         return None
     bins = (reference["pd"] * PD_BINS).floor().clip(0, PD_BINS - 1).cast(pl.Int32)
-    return [(bins == b).sum() / reference.height for b in range(PD_BINS)]
+    return [int((bins == b).sum()) / reference.height for b in range(PD_BINS)]
 
 
 def _performance_tables(facts: MonthFacts) -> list[PerformanceTable]:
     awaiting = "awaiting a first model"
     no_outcomes = f"outcomes for {facts.month} not yet received"
-    realised = awaiting if facts.champion is None else "not computed yet" if facts.row.outcomes else no_outcomes
+    realised = (
+        awaiting if facts.champion is None else "not computed yet" if facts.row.outcomes else no_outcomes
+    )
     held_out = awaiting if facts.champion is None else "no held-out metrics are recorded for these models"
     return [
         _performance_table("Realised on the month's own outcomes", facts.metrics_of("realised"), realised),

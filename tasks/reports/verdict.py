@@ -71,7 +71,8 @@ def _rows_finding(row: MonthRow) -> Finding:
     share = (row.quarantined or 0) / row.received if row.received else 0.0
     return Finding(
         "plain",
-        f"{row.received:,} rows received = {row.accepted:,} accepted + {row.quarantined:,} quarantined ({share:.2%}).",
+        f"{row.received:,} rows received = {row.accepted:,} accepted + {row.quarantined:,} quarantined "
+        f"({share:.2%}).",
     )
 
 
@@ -85,7 +86,9 @@ def _checks_finding(row: MonthRow) -> Finding:
         parts.append(f"{row.checks_noted} for information found something to report")
     if row.checks_not_run:
         parts.append(f"{row.checks_not_run} not run")
-    return Finding("watch" if row.checks_failed else "good", f"{row.checks} checks of the data: {', '.join(parts)}.")
+    return Finding(
+        "watch" if row.checks_failed else "good", f"{row.checks} checks of the data: {', '.join(parts)}."
+    )
 
 
 def _basis_finding(row: MonthRow) -> Finding:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -20,8 +21,26 @@ AWAITING, REALISED, LIVE = "2005-03", "2005-04", "2005-05"
 MARKUP_ID = "<script>alert(1)</script>"
 LONG_LABEL = "L" * 200
 VERSION = "2005-04-1f0c9a7e"
+BINNED = ("score", "limit_bal", "pay_1")  # variables with bins: few, for each costs a chart
 MODELS = ("logistic", "vae_anomaly", "vae_supervised")
 _START = datetime(2005, 6, 1, 6, 0, 0)
+_BETWEEN, _IN_SET = "expect_column_values_to_be_between", "expect_column_values_to_be_in_set"
+_CHECKS = [  # rule, expectation, column, severity, meaning, outcome, evaluated, unexpected, examples, reason
+    ("columns_present", "columns", None, "critical", "all 24 columns are there", "passed", 24, 0, [], None),
+    ("limit_positive", _BETWEEN, "limit_bal", "warning", "limit above zero", "failed", 503, 1, ["-5"], None),
+    ("age_in_range", _BETWEEN, "age", "warning", "18 to 100 years", "failed", 503, 1, [LONG_LABEL], None),
+    ("bill_is_number", "type", "bill_amt1", "warning", "a number", "passed", 503, 0, [], None),
+    ("documented", _IN_SET, "education", "info", "documented", "failed", 500, 21, ["0", "5", "6"], None),
+    ("returning", "share", "client_id", "info", "known clients", "not run", 0, 0, [], "no earlier month"),
+]
+_INSERT_SCORES = """
+INSERT INTO scores
+SELECT ?, client_id, ?, ?, ?, score, pd, points, grade, 'live', ?, ?, 'c0dec0dec0de', ? FROM graded
+"""
+_INSERT_MODEL = """
+INSERT INTO models VALUES
+(?, ?, '2005-04', ['2005-02', '2005-03'], 21000, 4646, ?, ?, 'artifacts/x', 42, 3.21, 'c0dec0dec0de', ?, ?)
+"""
 
 # --- Synthetic clients ----------------------------------------------------------------------------
 
@@ -35,7 +54,10 @@ def clients_frame(count: int, seed: int, shift: float = 1.0) -> pl.DataFrame:
         "education": rng.choice([0, 1, 2, 3, 4, 5, 6], count, p=[0.01, 0.35, 0.45, 0.15, 0.01, 0.02, 0.01]),
         "marriage": rng.choice([0, 1, 2, 3], count, p=[0.01, 0.45, 0.52, 0.02]),
         "age": rng.integers(21, 75, count),
-        **{f"pay_{n}": np.clip(np.round(risk + rng.normal(scale=0.7, size=count)), -2, 8) for n in range(1, 7)},
+        **{
+            f"pay_{n}": np.clip(np.round(risk + rng.normal(scale=0.7, size=count)), -2, 8)
+            for n in range(1, 7)
+        },
     }
     amounts = {name: np.round(rng.lognormal(9.5, 1.1, count) * shift, 0) for name in AMOUNT_NAMES}
     amounts["bill_amt1"] = amounts["bill_amt1"] - 2000.0
@@ -92,7 +114,10 @@ def add_month(
     _add_runs(con, month, models)
     if outcomes:
         known = frame.select("client_id", "defaulted")  # noqa: F841
-        con.execute("INSERT INTO outcomes SELECT ?, client_id, defaulted, 'outcomes', ? FROM known", [month, sha(month, "0")])
+        con.execute(
+            "INSERT INTO outcomes SELECT ?, client_id, defaulted, 'outcomes', ? FROM known",
+            [month, sha(month, "0")],
+        )
     if models:
         _add_scores(con, month, frame)
         _add_drift(con, month, clients, shift)
@@ -105,16 +130,45 @@ def sha(month: str, kind: str) -> str:
 
 def _add_files(con: duckdb.DuckDBPyConnection, month: str, frame: pl.DataFrame, outcomes: bool) -> None:
     accepted = frame.height
-    rows = [(month, "clients", sha(month, "c"), f"clients_{month}.csv", 2_345_678, 1, True, False, accepted + 3, accepted, 3)]
+    rows = [
+        (
+            month,
+            "clients",
+            sha(month, "c"),
+            f"clients_{month}.csv",
+            2_345_678,
+            1,
+            True,
+            False,
+            accepted + 3,
+            accepted,
+            3,
+        )
+    ]
     if outcomes:
-        rows.append((month, "outcomes", sha(month, "0"), f"outcomes_{month}.csv", 34_567, 1, True, False, accepted, accepted, 0))
+        rows.append(
+            (
+                month,
+                "outcomes",
+                sha(month, "0"),
+                f"outcomes_{month}.csv",
+                34_567,
+                1,
+                True,
+                False,
+                accepted,
+                accepted,
+                0,
+            )
+        )
     con.executemany(
         "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'c0dec0dec0de', ?, ?)",
         [(*row, f"run-{month}", _START) for row in rows],
     )
     stored = frame.select(*CLIENT_SCHEMA, "row_number")  # noqa: F841
     con.execute(
-        f"INSERT INTO clients BY NAME SELECT ? AS month, ? AS file_sha256, * FROM stored", [month, sha(month, "c")]
+        "INSERT INTO clients BY NAME SELECT ? AS month, ? AS file_sha256, * FROM stored",
+        [month, sha(month, "c")],
     )
     broken = [
         (17, MARKUP_ID, "limit_bal_positive", "limit_bal", "-5"),
@@ -124,26 +178,28 @@ def _add_files(con: duckdb.DuckDBPyConnection, month: str, frame: pl.DataFrame, 
     con.executemany(
         "INSERT INTO quarantine VALUES (?, 'clients', ?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            (month, sha(month, "c"), row, client, rule, column, value, json.dumps([rule]), json.dumps({"ID": client, column: value}))
+            (
+                month,
+                sha(month, "c"),
+                row,
+                client,
+                rule,
+                column,
+                value,
+                json.dumps([rule]),
+                json.dumps({"ID": client, column: value}),
+            )
             for row, client, rule, column, value in broken
         ],
     )
 
 
 def _add_checks(con: duckdb.DuckDBPyConnection, month: str) -> None:
-    checks = [
-        ("columns_present", "expect_table_columns_to_match_set", None, "critical", "all 24 columns are there", "passed", 24, 0, [], None),
-        ("limit_bal_positive", "expect_column_values_to_be_between", "limit_bal", "warning", "the credit limit is above zero", "failed", 503, 1, ["-5"], None),
-        ("age_in_range", "expect_column_values_to_be_between", "age", "warning", "the age lies between 18 and 100", "failed", 503, 1, [LONG_LABEL], None),
-        ("bill_amt1_type", "expect_column_values_to_be_of_type", "bill_amt1", "warning", "the newest bill is a number", "passed", 503, 0, [], None),
-        ("education_documented", "expect_column_values_to_be_in_set", "education", "info", "the code is documented", "failed", 500, 21, ["0", "5", "6"], None),
-        ("new_clients", "expect_known_share", "client_id", "info", "most clients were there last month", "not run", 0, 0, [], "no earlier month is loaded"),
-    ]  # fmt: skip
     con.executemany(
         "INSERT INTO expectation_results VALUES (?, 'clients', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (month, sha(month, "c"), position, *check[:8], json.dumps(check[8]), check[9])
-            for position, check in enumerate(checks)
+            for position, check in enumerate(_CHECKS)
         ],
     )
 
@@ -151,15 +207,38 @@ def _add_checks(con: duckdb.DuckDBPyConnection, month: str) -> None:
 def _add_runs(con: duckdb.DuckDBPyConnection, month: str, models: bool) -> None:
     con.execute(
         "INSERT INTO runs VALUES (?, ?, 'run', 'done', ?, ?, 'c0dec0dec0de', 'f1', ?, NULL, 4711)",
-        [f"run-{month}", month, _START, _START + timedelta(seconds=14), "scored" if models else "awaiting a first model"],
+        [
+            f"run-{month}",
+            month,
+            _START,
+            _START + timedelta(seconds=14),
+            "scored" if models else "awaiting a first model",
+        ],
     )
     decision = (
-        ("retrain", "champion_age", "7 months", "6 months", "the champion is older than the limit", MODELS[0], VERSION)
+        (
+            "retrain",
+            "champion_age",
+            "7 months",
+            "6 months",
+            "the champion is older than the limit",
+            MODELS[0],
+            VERSION,
+        )
         if models
-        else ("wait", "no_label", "0 labelled months", "1 labelled month", "no outcome is known anywhere", None, None)
+        else (
+            "wait",
+            "no_label",
+            "0 labelled months",
+            "1 labelled month",
+            "no outcome is known anywhere",
+            None,
+            None,
+        )
     )
     con.execute(
-        "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [month, *decision, f"run-{month}", _START]
+        "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [month, *decision, f"run-{month}", _START],
     )
 
 
@@ -170,16 +249,16 @@ def _add_scores(con: duckdb.DuckDBPyConnection, month: str, frame: pl.DataFrame)
         "score",
         "pd",
         points=(600 - 50 * pl.col("score")).cast(pl.Int16),
-        grade=pl.col("pd").cut([0.05, 0.1, 0.2, 0.35, 0.6], labels=grades).cast(pl.String),
+        grade=pl.col("pd").bin_intervals([0.05, 0.1, 0.2, 0.35, 0.6], labels=grades).cast(pl.String),
     )
     for place, model in enumerate(MODELS):
         con.execute(
-            "INSERT INTO scores SELECT ?, client_id, ?, ?, ?, score, pd, points, grade, 'live', ?, ?, 'c0dec0dec0de', ? FROM graded",
+            _INSERT_SCORES,
             [month, model, VERSION, place == 0, f"run-{month}", sha(month, "c"), _START],
         )
         if con.execute("SELECT count(*) FROM models WHERE model = ?", [model]).fetchall()[0][0] == 0:
             con.execute(
-                "INSERT INTO models VALUES (?, ?, '2005-04', ['2005-02', '2005-03'], 21000, 4646, ?, ?, 'artifacts/x', 42, 3.21, 'c0dec0dec0de', ?, ?)",
+                _INSERT_MODEL,
                 [model, VERSION, "d" * 64, "e" * 64, f"run-{month}", _START],
             )
 
@@ -194,30 +273,53 @@ def _add_drift(con: duckdb.DuckDBPyConnection, month: str, clients: int, shift: 
     ]
     facts.append(("sex", "csi", None, "one value only in the reference sample"))
     for name, statistic, value, reason in facts:
-        band = "not run" if value is None else "stable" if value < 0.1 else "moderate" if value < 0.25 else "significant"
+        band = (
+            "not run"
+            if value is None
+            else "stable"
+            if value < 0.1
+            else "moderate"
+            if value < 0.25
+            else "significant"
+        )
         con.execute(
             "INSERT INTO drift VALUES (?, ?, ?, ?, ?, 500, ?, ?, ?, ?)",
             [month, name, statistic, value, band, clients, MODELS[0], VERSION, reason],
         )
     rows = [
-        (month, name, b, f"({1000 * b:,}, {1000 * (b + 1):,}]", 0.1, 0.1 + 0.004 * (b - 4.5) * (1 + moved * 10), 0.0004)
+        (
+            month,
+            name,
+            b,
+            f"({1000 * b:,}, {1000 * (b + 1):,}]",
+            0.1,
+            0.1 + 0.004 * (b - 4.5) * (1 + moved * 10),
+            0.0004,
+        )
         for name, _, value, _ in facts
-        if value is not None
+        if name in BINNED
         for b in range(10)
     ]
     con.executemany("INSERT INTO drift_bins VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
 
 def _add_performance(con: duckdb.DuckDBPyConnection, month: str, clients: int, outcomes: bool) -> None:
-    metrics = {"roc_auc": 0.7744, "gini": 0.5488, "ks": 0.423, "average_precision": 0.548, "brier": 0.1387, "ece": 0.011}
-    samples = ["held_out"] if month == REALISED else []
-    samples += ["realised"] if outcomes else []
+    metrics = {
+        "roc_auc": 0.7744,
+        "gini": 0.5488,
+        "ks": 0.423,
+        "average_precision": 0.548,
+        "brier": 0.1387,
+        "ece": 0.011,
+    }
+    samples = [("held_out", "held_out", 0.0)] if month == REALISED else []
+    samples += [("realised", "live", 0.006)] if outcomes else []
     rows = [
-        (month, model, VERSION, sample, "live", metric, value - 0.01 * place - (0.006 if sample == "realised" else 0), clients, clients // 5, None)
-        for place, model in enumerate(MODELS)
-        for sample in samples
+        (month, model, VERSION, sample, basis, metric, value - loss - 0.01 * n, clients, clients // 5, None)
+        for n, model in enumerate(MODELS)
+        for sample, basis, loss in samples
         for metric, value in metrics.items()
-    ]  # fmt: skip
+    ]
     if rows:
         con.executemany("INSERT INTO performance VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
@@ -241,6 +343,12 @@ def con(stored: Path, tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @pytest.fixture
+def add(con: duckdb.DuckDBPyConnection) -> Callable[..., None]:
+    """Adds a month to `con`: `add(month, clients, seed=, outcomes=, models=True, shift=1.0)`."""
+    return partial(add_month, con)
+
+
+@pytest.fixture
 def empty_con() -> Iterator[duckdb.DuckDBPyConnection]:
     """A warehouse without a row."""
     with duckdb.connect(":memory:") as connection:
@@ -260,7 +368,6 @@ class Opened:
     counts: dict[str, int] = field(default_factory=dict)
     text: str = ""
     overflow: int = 0
-    print: bytes = b""
 
 
 def chromium_path() -> str | None:
@@ -270,7 +377,7 @@ def chromium_path() -> str | None:
 
 @pytest.fixture(scope="module")
 def open_page() -> Iterator[Callable[..., Opened]]:
-    """Opens a file in headless Chromium: `open_page(path, counts=[selectors], dark=, width=)`.
+    """Opens a file in headless Chromium: `open_page(path, counts=, dark=, width=, click=, wait_for=)`.
 
     Module-scoped on purpose: Playwright keeps an event loop running while it lives, which other
     modules' tests must not meet. Absent Chromium skips, but fails where CI is "true".
@@ -283,14 +390,19 @@ def open_page() -> Iterator[Callable[..., Opened]]:
     from playwright.sync_api import sync_playwright
 
     flags = [
-        "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync",
+        "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+        "--disable-background-networking", "--disable-component-update",
     ]  # fmt: skip
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=flags)
 
         def opened(
-            path: Path, counts: tuple[str, ...] = (), dark: bool = False, width: int = 1280, wait_for: str | None = None
+            path: Path,
+            counts: tuple[str, ...] = (),
+            dark: bool = False,
+            width: int = 1280,
+            click: str | None = None,
+            wait_for: str | None = None,
         ) -> Opened:
             seen = Opened()
             page = browser.new_page(
@@ -300,6 +412,8 @@ def open_page() -> Iterator[Callable[..., Opened]]:
             page.on("pageerror", lambda e: seen.errors.append(str(e)))
             page.on("request", lambda r: seen.requests.append(r.url))
             page.goto(path.as_uri(), wait_until="load")
+            if click:
+                page.locator(click).first.click()
             if wait_for:
                 page.wait_for_selector(wait_for, timeout=30_000)
             seen.counts = {c: page.locator(c).count() for c in counts}

@@ -1,0 +1,239 @@
+"""Our own pages: every section has a figure or a reason, and data is only text."""
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from html.parser import HTMLParser
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+
+from creditflow.month import Month
+from tasks.reports import pages
+from tasks.reports.evidently_pages import EvidentlyPage
+from tasks.reports.gather import gather_month, gather_overview
+
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+NO_EVIDENTLY = [EvidentlyPage("drift", "Drift", "left out on request", [])]
+
+
+class Outline(HTMLParser):
+    """Open tags balance; gathers tags, ids, links and the text of each section."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.loads: list[str] = []
+        self.sections: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.tags.append(tag)
+        self.ids += [values["id"]] if values.get("id") else []
+        source = values.get("href") if tag == "link" else values.get("src")
+        self.loads += [source] if source else []
+        if tag == "section":
+            self.sections.append("")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "section" in self.open:
+            self.sections[-1] += data
+
+
+def every_page(
+    con: duckdb.DuckDBPyConnection, reference: pl.DataFrame | None, only: str = ""
+) -> dict[str, str]:
+    """Name to text of our pages for all months of the warehouse, or for one of them."""
+    months = [row for row in gather_overview(con) if only in row.month]
+    made = {"overview": pages.overview_page(months, frozenset({months[0].month}), None)}
+    for row in months:
+        facts = gather_month(con, Month.parse(row.month))
+        assert facts is not None
+        made[f"{row.month} index"] = pages.month_page(facts, reference, NO_EVIDENTLY)
+        made[f"{row.month} data"] = pages.data_quality_page(facts)
+        made[f"{row.month} stability"] = pages.stability_page(facts)
+        made[f"{row.month} drift"] = pages.unavailable_page(row.month, NO_EVIDENTLY[0])
+    return made
+
+
+@pytest.fixture(scope="module")
+def made(stored: Path, reference: pl.DataFrame) -> dict[str, str]:
+    """The pages of the warehouse as it was filled."""
+    with duckdb.connect(str(stored), read_only=True) as con:
+        return every_page(con, reference)
+
+
+def test_pages_are_well_formed_and_load_nothing(made: dict[str, str]) -> None:
+    for name, text in made.items():
+        outline = Outline(text)
+        assert outline.open == [], name
+        assert outline.loads == ["data:,"], name
+        assert len(outline.ids) == len(set(outline.ids)), name
+        assert "script" not in outline.tags, name
+        assert not re.search(r"url\((?!#)|@import|https?://(?!www\.w3\.org/)", text), name
+        assert len(text.encode()) < 2_000_000, name
+        assert text.startswith('<!DOCTYPE html>\n<html lang="en">'), name
+        assert 'name="viewport"' in text, name
+
+
+def test_no_section_is_empty(made: dict[str, str]) -> None:
+    for name, text in made.items():
+        for section in re.findall(r"<section>(.*?)</section>", text, flags=re.S):
+            assert re.search(r"<(table|svg|dl|ul|details)|class=\"reason\"", section), (name, section[:200])
+
+
+def test_every_entry_of_the_contents_leads_to_a_heading(made: dict[str, str]) -> None:
+    for name, text in made.items():
+        assert set(re.findall(r'href="#([^"]+)"', text)) <= set(Outline(text).ids), name
+
+
+def test_markup_and_long_labels_are_only_text(
+    con: duckdb.DuckDBPyConnection, reference: pl.DataFrame
+) -> None:
+    hostile = "<img src=x onerror=alert(1)>"
+    con.execute("UPDATE models SET model = ? WHERE model = 'logistic'", [hostile])
+    con.execute("UPDATE scores SET model = ?, grade = ? WHERE model = 'logistic'", [hostile, hostile])
+    con.execute("UPDATE performance SET model = ? WHERE model = 'logistic'", [hostile])
+    con.execute("UPDATE files SET file_name = ?, run_id = ?", [hostile, hostile])
+    con.execute("UPDATE runs SET message = ?, command = ?", [hostile, hostile])
+    con.execute("UPDATE decisions SET reason = ?, rule = ?", [hostile, hostile])
+    con.execute("UPDATE expectation_results SET meaning = ?, reason = ?", [hostile, hostile])
+    con.execute("UPDATE drift_bins SET label = ?", [hostile])
+    con.execute("UPDATE drift SET reason = ?, band = ?", [hostile, hostile])
+    made = every_page(con, reference)
+    for name, text in made.items():
+        assert "img" not in Outline(text).tags, name
+        assert "<script" not in text, name
+    data = made["2005-04 data"]
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in data
+    assert "L" * 79 + "…" in data
+    assert "&lt;img src=x" in made["2005-04 index"]
+
+
+@pytest.mark.parametrize(
+    ("page", "texts"),
+    [
+        ("2005-04 index", ["Default rate", "Realised on the month", "0.7684", "logistic", "c0dec0dec0de"]),
+        ("2005-04 index", ["403", "400", "retrain", "the champion is older than the limit", "7 months"]),
+        ("2005-05 index", ["Not available: outcomes for 2005-05 not yet received.", "left out on request"]),
+        ("2005-03 index", ["No scores: awaiting a first model.", "wait", "no outcome is known anywhere"]),
+        ("2005-03 stability", ["Not computed: awaiting a first model."]),
+        ("2005-04 stability", ["not computed: one value only in the reference sample"]),
+        ("2005-04 data", ["no earlier month", "not run", "All 3 quarantined rows.", "below 0"]),
+        ("overview", ["awaiting a first model", "needs attention", "moderate", "0.7684"]),
+    ],
+)
+def test_pages_tell_what_is_known_and_why_the_rest_is_not(
+    made: dict[str, str], page: str, texts: list[str]
+) -> None:
+    assert [t for t in texts if t not in made[page]] == []
+
+
+def test_a_long_quarantine_states_its_total(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(
+        "INSERT INTO quarantine SELECT month, kind, file_sha256, 1000 + n, client_id, rule, column_name, "
+        "value, violations, raw_row FROM quarantine, range(1200) r(n)"
+        " WHERE month = '2005-05' AND row_number = 17"
+    )
+    con.execute("UPDATE files SET received = received + 1200, quarantined = 1203 WHERE month = '2005-05'")
+    facts = gather_month(con, Month(2005, 5))
+    assert facts is not None
+    assert "The first 200 of 1,203 quarantined rows" in pages.data_quality_page(facts)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM drift",
+        "DELETE FROM drift_bins",
+        "UPDATE drift SET value = NULL, band = 'not run', reason = 'ten clients'",
+        "DELETE FROM performance",
+        "UPDATE performance SET value = NULL, reason = 'one class only'",
+        "DELETE FROM models",
+        "DELETE FROM decisions",
+        "DELETE FROM runs",
+        "DELETE FROM expectation_results",
+        "DELETE FROM outcomes",
+        "UPDATE outcomes SET defaulted = 0",
+        "UPDATE outcomes SET defaulted = 1",
+        "UPDATE scores SET grade = NULL, points = NULL",
+        "UPDATE scores SET pd = 0.5, grade = 'C'",
+        "DELETE FROM scores",
+        "DELETE FROM quarantine; UPDATE files SET received = accepted, quarantined = 0",
+        "UPDATE clients SET bill_amt1 = -1",
+        "DELETE FROM scores WHERE client_id > '0000010'",
+        "UPDATE drift SET value = 12.5",
+    ],
+)
+def test_a_month_with_gaps_still_gives_whole_pages(con: duckdb.DuckDBPyConnection, change: str) -> None:
+    con.execute(change)
+    for name, text in every_page(con, None, "2005-04").items():
+        assert Outline(text).open == [], name
+        assert "None" not in re.sub(r"None of", "", text), name
+        assert not re.search(r"\bnan\b|\binf\b", text.lower()), name
+
+
+def test_a_month_whose_file_was_refused_says_so(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(
+        "INSERT INTO runs BY NAME SELECT * REPLACE ('2005-06' AS month, 'refused' AS status,"
+        " 'no file for the month' AS message) FROM runs WHERE month = '2005-05'"
+    )
+    made = every_page(con, None, "2005-06")
+    assert "the last run ended refused" in made["2005-06 index"]
+    assert "no file for the month" in made["overview"]
+
+
+def test_an_empty_warehouse_has_an_overview(empty_con: duckdb.DuckDBPyConnection) -> None:
+    text = pages.overview_page(gather_overview(empty_con), frozenset(), None)
+    assert "No month has been run yet." in text
+    assert Outline(text).open == []
+
+
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [
+        (pages.count(1234567), "1,234,567"),
+        (pages.count(None), "—"),
+        (pages.count(0), "0"),
+        (pages.share(0.12345), "12.35%"),
+        (pages.share(None), "—"),
+        (pages.figure(0.77444), "0.7744"),
+        (pages.figure(1234.5, 1), "1,234.5"),
+        (pages.size(999), "999 bytes"),
+        (pages.size(2_345_678), "2.3 MB"),
+        (pages.size(5_000_000_000), "5.0 GB"),
+        (pages.moment(datetime(2005, 6, 1, 6, 0, 0)), "2005-06-01 06:00:00 UTC"),
+        (pages.known(""), "—"),
+        (pages.known(0), "0"),
+    ],
+)
+def test_figures_are_written_one_way(shown: str, text: str) -> None:
+    assert shown == text
+
+
+def test_the_months_default_class_shares_add_up(reference: pl.DataFrame) -> None:
+    shares = pages._reference_shares(reference)
+    assert shares is not None
+    assert sum(shares) == pytest.approx(1.0, abs=1e-12)
+    assert pages._reference_shares(reference.clear()) is None
+
+
+def test_the_shape_of_new_months(con: duckdb.DuckDBPyConnection, add: Callable[..., None]) -> None:
+    add("2005-06", 10, seed=5, outcomes=True)
+    assert "10 clients scored" in every_page(con, None, "2005-06")["2005-06 index"]

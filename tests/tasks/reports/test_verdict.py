@@ -1,0 +1,85 @@
+"""The month in words."""
+
+from dataclasses import replace
+
+import pytest
+
+from tasks.reports.gather import MonthRow
+from tasks.reports.verdict import band, verdict
+
+ROW = MonthRow(
+    month="2005-09",
+    received=1003,
+    accepted=1000,
+    quarantined=3,
+    champion="logistic",
+    version="v1",
+    basis="live",
+    scored=1000,
+    mean_pd=0.22,
+    outcomes=1000,
+    defaulters=210,
+    default_rate=0.21,
+    auc_held_out=0.77,
+    auc_realised=0.76,
+    psi=0.05,
+    psi_band="stable",
+    psi_reason=None,
+    csi_known=23,
+    moved=[],
+    checks=10,
+    checks_failed=0,
+    checks_noted=2,
+    checks_not_run=1,
+    run_status="done",
+    run_message=None,
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "tone", "words"),
+    [
+        ({}, "good", "nothing calls for attention"),
+        ({"psi": 0.1}, "watch", "between 0.10 and 0.25"),
+        ({"psi": 0.25}, "alarm", "0.25 or more"),
+        ({"moved": ["age"]}, "alarm", "1 of 23 attributes have a CSI of 0.25 or more: age."),
+        ({"moved": list("abcdefgh")}, "alarm", "a, b, c, d, e, f …"),
+        (
+            {"checks_failed": 1},
+            "watch",
+            "6 passed, 1 failed, 2 for information found something to report, 1 not run",
+        ),
+        ({"outcomes": None}, "good", "Outcomes for 2005-09 not yet received."),
+        ({"psi": None, "psi_reason": "10 clients only"}, "good", "not computed: 10 clients only"),
+        ({"basis": "in_sample"}, "good", "its figures flatter"),
+        ({"basis": "retrospective"}, "good", "once a first champion existed"),
+        ({"champion": None, "checks": 0}, "plain", "awaiting a first model"),
+        (
+            {"champion": None, "received": None, "run_status": "refused", "run_message": "no such file"},
+            "watch",
+            "no such file",
+        ),
+    ],
+)
+def test_the_verdict_has_the_tone_of_its_worst_finding(
+    change: dict[str, object], tone: str, words: str
+) -> None:
+    found = verdict(replace(ROW, **change))
+    told = " ".join([found.headline, *(f.text for f in found.findings)])
+    assert found.tone == tone
+    assert words in told
+
+
+def test_the_outcome_finding_holds_both_sides() -> None:
+    text = verdict(ROW).findings[-1].text
+    assert text == (
+        "Default rate 21.00% against a mean PD of 22.00%; ROC AUC 0.7600 realised, 0.7700 held out."
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "tone"),
+    [(None, "plain"), (0.0, "good"), (0.0999, "good"), (0.1, "watch"), (0.2499, "watch"), (0.25, "alarm")],
+)
+def test_bands_begin_at_their_threshold(value: float | None, tone: str) -> None:
+    assert band(value) == tone
