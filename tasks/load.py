@@ -82,7 +82,8 @@ def _unchanged(run: Run, path: Path, kind: intake.Kind, month: Month) -> Loaded 
     sha256 = intake.fingerprint(path).sha256
     with open_warehouse(run.home.warehouse, memory_limit=run.memory_limit) as con:
         rows = execute(con, "current_file", month=str(month), kind=kind)
-    if not rows or rows[0][:2] != (sha256, run.code_version):
+        outdated = kind == "outcomes" and execute(con, "clients_are_newer", month=str(month))
+    if outdated or not rows or rows[0][:2] != (sha256, run.code_version):
         return None
     received, accepted, quarantined = rows[0][2:5]
     return Loaded(month, path.name, sha256, received, accepted, quarantined, changed=False)
@@ -134,7 +135,7 @@ def _store(con: duckdb.DuckDBPyConnection, run: Run, checked: intake.CheckedFile
     if checked.kind == "clients":
         execute(con, "delete_clients", month=month)
         execute(con, "insert_clients", month=month, sha256=sha256, path=str(checked.accepted_parquet))
-        if checked.outcomes_parquet and not execute(con, "outcomes_from_file", month=month):
+        if not execute(con, "outcomes_from_file", month=month):
             _replace_outcomes(con, checked.outcomes_parquet, month, sha256, "label")
     else:
         _replace_outcomes(con, checked.accepted_parquet, month, sha256, "outcomes")
@@ -167,10 +168,12 @@ def _register(con: duckdb.DuckDBPyConnection, run: Run, checked: intake.CheckedF
 
 
 def _replace_outcomes(
-    con: duckdb.DuckDBPyConnection, path: Path, month: str, sha256: str, source: str
+    con: duckdb.DuckDBPyConnection, path: Path | None, month: str, sha256: str, source: str
 ) -> None:
+    """The month's outcomes are those of `path`, or none: a corrected file may have lost its label."""
     execute(con, "delete_outcomes", month=month)
-    execute(con, "insert_outcomes", month=month, sha256=sha256, source=source, path=str(path))
+    if path:
+        execute(con, "insert_outcomes", month=month, sha256=sha256, source=source, path=str(path))
 
 
 def _store_findings(con: duckdb.DuckDBPyConnection, checked: intake.CheckedFile) -> None:

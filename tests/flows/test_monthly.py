@@ -233,6 +233,25 @@ def test_hostile_client_ids_are_only_text(fresh, ask):
     assert set(hostile) <= {identity for (identity,) in scored}
 
 
+def test_outcomes_are_held_against_a_corrected_client_file_again(home, ask):
+    """The outcome of a client that the first file lacked was set aside; it is taken once the client is known."""
+    path = home.inbox / "clients_2026-03.csv"
+    whole = path.read_text()
+    path.write_text("\n".join(whole.splitlines()[:-1]) + "\n")
+    monthly("2026-03")
+    monthly(LAST)
+    unknown = "SELECT count(*) FROM quarantine WHERE kind = 'outcomes' AND month = '2026-03'"
+    assert ask(home, unknown) == [(1,)]
+    path.write_text(whole)
+    monthly("2026-03")
+    monthly(LAST)
+    assert ask(home, unknown) == [(0,)]
+    assert ask(
+        home,
+        "SELECT count(*) FROM clients ANTI JOIN outcomes USING (month, client_id) WHERE month = '2026-03'",
+    ) == [(0,)]
+
+
 # ── Labels, wishes, ages ────────────────────────────────────────────────────────────────────────
 
 
@@ -254,6 +273,19 @@ def test_file_with_its_own_label_develops_the_first_model_in_sample(fresh, ask):
     assert ask(fresh, "SELECT DISTINCT source FROM outcomes") == [("label",)]
     held_out = ask(fresh, "SELECT count(*) FROM performance WHERE sample = 'held_out' AND metric = 'roc_auc'")
     assert held_out == [(len(MODELS),)]
+
+
+def test_label_that_a_corrected_file_no_longer_has_is_forgotten(fresh, ask):
+    outcomes = (fresh.inbox / "outcomes_2026-01.csv").read_text()
+    clients = (fresh.inbox / "clients_2026-01.csv").read_text()
+    labelled(fresh, "2026-01")
+    monthly("2026-01")
+    (fresh.inbox / "clients_2026-01.csv").write_text(clients)
+    monthly("2026-01")
+    assert ask(fresh, "SELECT count(*) FROM outcomes") == [(0,)]
+    (fresh.inbox / "outcomes_2026-01.csv").write_text(outcomes)
+    monthly("2026-02")
+    assert ask(fresh, "SELECT DISTINCT source FROM outcomes") == [("outcomes",)]
 
 
 def test_wish_retrains_and_stays_in_force_when_the_month_is_run_again(home, ask):
