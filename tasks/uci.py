@@ -270,7 +270,7 @@ def _text_writer(rows: pl.DataFrame, names: list[str], extras: tuple[str, ...]) 
 # ── Download ────────────────────────────────────────────────────────────────────────────────────
 
 
-class _Passing(Exception):  # noqa: N818 -- not an error yet: the next attempt may succeed.
+class _Passing(Exception):
     """Something that may be gone at the next attempt; its text completes 'found …'."""
 
 

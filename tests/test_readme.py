@@ -13,7 +13,9 @@ TOP = Path(__file__).resolve().parent.parent
 README = (TOP / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, flags=re.S)
 LINES = [line for block in BLOCKS for line in block.splitlines()]
-COMMANDS = [line.removeprefix(".venv/bin/creditflow ") for line in LINES if line.startswith(".venv/bin/creditflow ")]
+COMMANDS = [
+    line.removeprefix(".venv/bin/creditflow ") for line in LINES if line.startswith(".venv/bin/creditflow ")
+]
 LINKS = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
 
 

@@ -22,7 +22,9 @@ TOP = Path(__file__).resolve().parent.parent
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 
 
-STACK = "prefect polars duckdb torch sklearn imblearn great_expectations evidently skops safetensors fastexcel"
+STACK = (
+    "prefect polars duckdb torch sklearn imblearn great_expectations evidently skops safetensors fastexcel"
+)
 
 
 @pytest.mark.parametrize("name", STACK.split())

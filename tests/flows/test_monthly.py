@@ -234,7 +234,7 @@ def test_hostile_client_ids_are_only_text(fresh, ask):
 
 
 def test_outcomes_are_held_against_a_corrected_client_file_again(home, ask):
-    """The outcome of a client that the first file lacked was set aside; it is taken once the client is known."""
+    """The outcome of a client that the first file lacked was set aside; it is taken once known."""
     path = home.inbox / "clients_2026-03.csv"
     whole = path.read_text()
     path.write_text("\n".join(whole.splitlines()[:-1]) + "\n")

@@ -240,7 +240,7 @@ def test_a_loss_that_is_no_number_names_the_epoch(kind):
 
 def test_one_class_is_refused_as_a_value_error_too():
     X, _ = clients()
-    with pytest.raises(TrainingRefused, match="one class only: every label is 1.0"):
+    with pytest.raises(TrainingRefused, match=r"one class only: every label is 1.0"):
         VAEClassifier(**QUICK).fit(X, np.ones(len(X)))
     assert issubclass(TrainingRefused, ValueError)
 
