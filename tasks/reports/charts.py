@@ -23,6 +23,7 @@ from tasks.reports.gather import MODERATE, PD_BINS, SIGNIFICANT, DriftBin, Drift
 # Stand-ins that only these charts use; `_themed` turns each into the page's CSS variable.
 INK, MUTED, RULE = "#010101", "#020202", "#030303"
 CURRENT, REFERENCE, THIRD, ALARM = "#040404", "#050505", "#060606", "#070707"
+PAPER = "#080808"
 _VARIABLES: Final = {
     INK: "--ink",
     MUTED: "--muted",
@@ -31,6 +32,7 @@ _VARIABLES: Final = {
     REFERENCE: "--reference",
     THIRD: "--third",
     ALARM: "--alarm",
+    PAPER: "--paper",
 }
 _STYLE: Final = {
     "svg.fonttype": "none",
@@ -149,10 +151,11 @@ def auc_trend(months: Sequence[MonthRow]) -> Markup:
     def draw(axes: Axes) -> None:
         _line(axes, [m.auc_held_out for m in months], REFERENCE, "held out", dashed=True)
         _line(axes, [m.auc_realised for m in months], CURRENT, "realised")
+        _hollow_in_sample(axes, months)
         _pad_auc(axes, [*_known(months, "auc_held_out"), *_known(months, "auc_realised")])
         _month_axis(axes, months)
         _legend(axes)
-        axes.set_title("ROC AUC of the champion")
+        axes.set_title("ROC AUC")
 
     return drawn("auc-trend", "ROC AUC of the champion by month", _TREND, draw)
 
@@ -201,6 +204,23 @@ def _line(
     axes.plot(range(len(heights)), heights, color=color, linewidth=1.6, label=label, **style)
 
 
+def _hollow_in_sample(axes: Axes, months: Sequence[MonthRow]) -> None:
+    """Hollow marks where the model was developed on the month: its figure there flatters."""
+    found = [(n, m.auc_realised) for n, m in enumerate(months) if m.basis == "in_sample" and m.auc_realised]
+    if found:
+        places, heights = zip(*found, strict=True)
+        axes.plot(
+            places,
+            heights,
+            marker="o",
+            markersize=5,
+            linestyle="",
+            color=CURRENT,
+            markerfacecolor=PAPER,
+            label="in-sample",
+        )
+
+
 def _band_lines(line: Callable[..., object]) -> None:
     line(MODERATE, color=THIRD, linewidth=1, linestyle=(0, (4, 2)))
     line(SIGNIFICANT, color=ALARM, linewidth=1, linestyle=(0, (4, 2)))
@@ -214,7 +234,7 @@ def _month_axis(axes: Axes, months: Sequence[MonthRow]) -> None:
 
 
 def _legend(axes: Axes) -> None:
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1.0), ncols=2, borderaxespad=0, handlelength=1.8)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1.0), ncols=3, borderaxespad=0, handlelength=1.8)
 
 
 # --- Scores of a month ----------------------------------------------------------------------------
