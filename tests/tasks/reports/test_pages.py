@@ -135,7 +135,7 @@ def test_markup_and_long_labels_are_only_text(
         ("2005-03 index", ["No scores: awaiting a first model.", "wait", "no outcome is known anywhere"]),
         ("2005-03 stability", ["Not computed: awaiting a first model."]),
         ("2005-04 stability", ["not computed: one value only in the reference sample"]),
-        ("2005-04 data", ["no earlier month", "not run", "All 3 quarantined rows.", "below 0"]),
+        ("2005-04 data", ["no earlier month", "not run", ">counted<", "All 3 quarantined rows.", "below 0"]),
         ("overview", ["awaiting a first model", "needs attention", "moderate", "0.7684"]),
     ],
 )
