@@ -70,8 +70,8 @@ def stages(run: Run, retrain: bool) -> str:
     decision = decide(run, retrain)
     champion = develop(run, decision)
     scored = score(run, champion)
-    monitored = monitor(run, scored, outcomes)
-    report(run, monitored)
+    monitor(run)
+    report(run)
     return summarise(clients, outcomes, champion, scored)
 
 

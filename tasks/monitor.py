@@ -5,7 +5,7 @@ All on all rows: drift streams counts per bin, so memory does not grow with the 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 import numpy as np
@@ -14,8 +14,7 @@ import polars as pl
 from creditflow.month import Month
 from sql.warehouse import execute, frame, open_warehouse, transaction
 from tasks.develop import artifact_folder, insert_frame
-from tasks.load import LoadedOutcomes
-from tasks.score import BATCH_ROWS, Scored
+from tasks.score import BATCH_ROWS
 from tasks.stage import Run, stage
 
 if TYPE_CHECKING:
@@ -26,27 +25,47 @@ SCORE = "score"
 
 @dataclass(frozen=True)
 class Monitored:
-    """The months whose figures changed in this run."""
+    """The months whose drift or performance was computed in this run."""
 
     months: tuple[Month, ...]
 
 
 @stage("monitor")
-def monitor(run: Run, scored: Scored, outcomes: LoadedOutcomes) -> Monitored:
-    """Computes drift of the months scored now, and performance where scores or outcomes are new."""
-    touched = sorted({*scored.months, *outcomes.changed, run.month})
+def monitor(run: Run) -> Monitored:
+    """Computes drift and performance wherever scores or outcomes are newer than the figures.
+
+    What is due follows from what is stored, not from what this run did: a run that was killed half-way is
+    made good by the next one.
+    """
     with open_warehouse(run.home.warehouse, memory_limit=run.memory_limit) as con:
-        for month in scored.months:
-            _store_drift(con, run, month)
-        for month in touched:
-            _store_performance(con, month)
-    return Monitored(tuple(touched))
+        drifted = due_months(con, run.month, "drift")
+        for month, made_from in drifted.items():
+            _store_drift(con, run, month, made_from)
+        measured = due_months(con, run.month, "performance")
+        for month, made_from in measured.items():
+            _store_performance(con, month, made_from)
+    return Monitored(tuple(sorted({*drifted, *measured})))
+
+
+Product = Literal["drift", "performance", "report"]
+
+
+def due_months(con: duckdb.DuckDBPyConnection, month: Month, product: Product) -> dict[Month, str]:
+    """Months up to `month` whose product is older than what it is made from, each with the latter."""
+    due = execute(con, "due_months", month=str(month), product=product)
+    return {Month.parse(text): made_from for text, made_from in due}
+
+
+def record_made(con: duckdb.DuckDBPyConnection, month: Month, product: Product, made_from: str) -> None:
+    """Writes down what a product was made from. The caller holds the transaction."""
+    execute(con, "forget_derived", month=str(month), product=product)
+    execute(con, "record_derived", month=str(month), product=product, made_from=made_from)
 
 
 # ── Drift ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def _store_drift(con: duckdb.DuckDBPyConnection, run: Run, month: Month) -> None:
+def _store_drift(con: duckdb.DuckDBPyConnection, run: Run, month: Month, made_from: str) -> None:
     from models.artifacts import load
 
     model, version, manifest = execute(con, "champion_of_scores", month=str(month))[0]
@@ -58,6 +77,7 @@ def _store_drift(con: duckdb.DuckDBPyConnection, run: Run, month: Month) -> None
             execute(con, f"delete_{table}", month=str(month))
         insert_frame(con, "insert_drift", pl.DataFrame([_drift_row(key, *item) for item in results.items()]))
         insert_frame(con, "insert_drift_bins", _bin_rows(month, results))
+        record_made(con, month, "drift", made_from)
 
 
 def _monitored_batches(con: duckdb.DuckDBPyConnection, month: Month) -> Iterator[pl.DataFrame]:
@@ -103,12 +123,13 @@ def _bin_rows(month: Month, results: dict[str, "PsiResult"]) -> pl.DataFrame:
 # ── Performance ─────────────────────────────────────────────────────────────────────────────────
 
 
-def _store_performance(con: duckdb.DuckDBPyConnection, month: Month) -> None:
+def _store_performance(con: duckdb.DuckDBPyConnection, month: Month, made_from: str) -> None:
     """Realised metrics of every model; nothing while no outcome of the month is known."""
     rows = realised_rows(month, list(_truths(con, month)))
     with transaction(con):
         execute(con, "delete_realised", month=str(month))
         insert_frame(con, "insert_performance", pl.DataFrame(rows, infer_schema_length=None))
+        record_made(con, month, "performance", made_from)
 
 
 def _truths(con: duckdb.DuckDBPyConnection, month: Month) -> Iterator[tuple[str, str, str, pl.DataFrame]]:

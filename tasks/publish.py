@@ -8,9 +8,9 @@ import polars as pl
 
 from creditflow.month import Month
 from sql import publish as database
-from sql.warehouse import execute, open_warehouse
+from sql.warehouse import execute, open_warehouse, transaction
 from tasks.develop import artifact_folder
-from tasks.monitor import Monitored
+from tasks.monitor import due_months, record_made
 from tasks.stage import Run, stage
 
 
@@ -22,24 +22,31 @@ class Reported:
 
 
 @stage("report")
-def report(run: Run, monitored: Monitored) -> Reported:
-    """Builds the pack of every month whose figures changed."""
+def report(run: Run) -> Reported:
+    """Builds the run's pack, and that of every earlier month with new scores or outcomes."""
+    with open_warehouse(run.home.warehouse, memory_limit=run.memory_limit) as con:
+        due = due_months(con, run.month, "report")
+        # The run's own pack is built always: it tells of the run.
+        months = sorted({*due, run.month})
+        return Reported(tuple(_build_pack(con, run, month, due.get(month)) for month in months))
+
+
+def _build_pack(con: duckdb.DuckDBPyConnection, run: Run, month: Month, made_from: str | None) -> Path:
     from tasks.reports.pack import build_month_pack
 
-    with open_warehouse(run.home.warehouse, memory_limit=run.memory_limit) as con:
-        pages = [
-            build_month_pack(
-                con,
-                month,
-                run.home.reports,
-                reference=_reference(con, run, month),
-                evidently=run.options.evidently,
-                sample_rows=run.options.report_sample_rows,
-                seed=run.options.seed,
-            )
-            for month in monitored.months
-        ]
-    return Reported(tuple(pages))
+    page = build_month_pack(
+        con,
+        month,
+        run.home.reports,
+        reference=_reference(con, run, month),
+        evidently=run.options.evidently,
+        sample_rows=run.options.report_sample_rows,
+        seed=run.options.seed,
+    )
+    if made_from is not None:
+        with transaction(con):
+            record_made(con, month, "report", made_from)
+    return page
 
 
 def _reference(con: duckdb.DuckDBPyConnection, run: Run, month: Month) -> pl.DataFrame | None:

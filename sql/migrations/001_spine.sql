@@ -226,3 +226,11 @@ CREATE TABLE stage_timings (
     rows BIGINT,
     peak_rss_bytes BIGINT NOT NULL
 );
+
+-- What a month's derived figures were made from, so that a run which ended half-way is made good by the next.
+-- One row per month and product; `made_from` names the loads of clients and outcomes and the scoring behind it.
+CREATE TABLE derived (
+    month VARCHAR NOT NULL,
+    product VARCHAR NOT NULL CHECK (product IN ('drift', 'performance', 'report')),
+    made_from VARCHAR NOT NULL
+);

@@ -382,6 +382,44 @@ def test_run_that_was_killed_is_swept_at_the_next_start(home, ask):
     assert ask(home, "SELECT status FROM runs WHERE run_id = 'dead'") == [("killed",)]
 
 
+STAGES = ["load_clients", "load_outcomes", "decide", "develop", "score", "monitor", "report", "publish"]
+
+
+@pytest.mark.parametrize("after", STAGES)
+def test_run_that_ends_after_any_stage_is_made_good_by_the_next(home, contents, monkeypatch, after):
+    """Outcomes and clients change, the run dies after a stage, the month is run again: as if never killed."""
+    from flows import monthly as module
+
+    path = home.inbox / "outcomes_2026-03.csv"
+    head, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([head, *rows[:-5]]) + "\n")
+    clients = home.inbox / f"clients_{LAST}.csv"
+    clients.write_text("\n".join(clients.read_text().splitlines()[:-5]) + "\n")
+    undisturbed = home.root.parent / "undisturbed"
+    shutil.copytree(home.root, undisturbed)
+
+    stage = getattr(module, after)
+
+    def dies(*given):
+        stage(*given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, after, dies)
+    with pytest.raises(KeyboardInterrupt):
+        monthly(LAST)
+    monkeypatch.setattr(module, after, stage)
+    monthly(LAST)
+    monkeypatch.setenv("CREDITFLOW_HOME", str(undisturbed))
+    monthly(LAST)
+    expected = contents(undisturbed)
+    for name, frame in contents(home).items():
+        assert frame.equals(expected[name]), name
+    for page in ("2026-03/index.html", f"{LAST}/stability.html"):
+        assert len((home.reports / page).read_text()) == len(
+            (undisturbed / "published/reports" / page).read_text()
+        )
+
+
 def test_lock_is_not_left_behind(home):
     lock = FileLock(home.root / ".lock", timeout=0)
     with lock:
