@@ -4,6 +4,7 @@ By hand: `creditflow backfill 2005-04 2005-09 --reason "first load"`.
 """
 
 import getpass
+from collections.abc import Callable
 
 from prefect import flow
 
@@ -14,6 +15,9 @@ from flows.settings import load_settings
 from tasks import ledger
 from tasks.home import Home, locked
 from tasks.options import Options
+
+# Told each month's line as soon as it is done: a range may take an hour, and its end may be an error.
+listeners: list[Callable[[str], None]] = []
 
 
 @flow(name="backfill", flow_run_name="backfill-{first}-{last}", validate_parameters=False)
@@ -35,6 +39,8 @@ def backfill(first: str, last: str, reason: str, retrain: bool = False) -> list[
         try:
             for month in months:
                 lines.append(_one(home, month, run_options(settings), retrain, backfill_id))
+                for listener in listeners:
+                    listener(lines[-1])
         except BaseException as error:
             result = f"stopped at {months[len(lines)]} after {len(lines)} of {len(months)} months: {error}"
             ledger.close_backfill(home, backfill_id, result)

@@ -66,7 +66,7 @@ def demo(
     settings = _settings()
     first, last = workflows.DEMO_FIRST, workflows.DEMO_FIRST.plus(months - 1)
     workflows.simulate_demo(settings, first, months, clients)
-    show.print_lines(workflows.run_range(settings, first, last, "demonstration on simulated data"))
+    workflows.run_range(settings, first, last, "demonstration on simulated data")
     show.print_where(settings)
 
 
@@ -79,7 +79,7 @@ def run(
     from flows import show, workflows
 
     settings = _settings()
-    show.print_lines([workflows.run_one(settings, Month.parse(month), retrain)])
+    workflows.run_one(settings, Month.parse(month), retrain)
     show.print_where(settings)
 
 
@@ -95,14 +95,17 @@ def backfill(
     if not reason.strip():
         raise UsageError("--reason", expected="a few words", found="none", remedy="Say why, for the record.")
     settings = _settings()
-    show.print_lines(workflows.run_range(settings, Month.parse(first), Month.parse(last), reason))
+    workflows.run_range(settings, Month.parse(first), Month.parse(last), reason)
     show.print_where(settings)
 
 
 @app.command()
 def study(
     file: Annotated[Path, typer.Argument(help="The UCI data set, in any of its spellings.")],
-    out: Annotated[Path, typer.Option(help="Folder for study.html and study.json.")] = Path("study"),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for study.html and study.json; by default that of the reports."),
+    ] = None,
 ) -> None:
     """Reproduce the study that creditflow grew out of, beside the published figures."""
     from flows import show, workflows

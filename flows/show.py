@@ -26,6 +26,7 @@ out = Console(soft_wrap=True, highlight=False, width=_WIDE)
 hints = Console(stderr=True, highlight=False)
 STAGES = 8
 Step = Callable[[str, int, int], None]
+Say = Callable[[str], None]
 
 
 # ── Progress ────────────────────────────────────────────────────────────────────────────────────
@@ -43,8 +44,8 @@ def _bar() -> Progress:
 
 
 @contextmanager
-def progress(months: Sequence[Month]) -> Iterator[None]:
-    """A bar over the stages of the months to run."""
+def progress(months: Sequence[Month]) -> Iterator[Say]:
+    """A bar over the stages of the months to run; call the result with a line to show above it."""
     from tasks import stage
 
     with _bar() as bar:
@@ -56,9 +57,15 @@ def progress(months: Sequence[Month]) -> Iterator[None]:
             else:
                 bar.advance(row)
 
+        def say(line: str) -> None:
+            # The bar is on stderr and the line on stdout, which may be a file: the bar makes way for it.
+            bar.stop()
+            print_lines([line])
+            bar.start()
+
         stage.listeners.append(listen)
         try:
-            yield
+            yield say
         finally:
             stage.listeners.remove(listen)
 

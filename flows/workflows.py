@@ -17,30 +17,37 @@ DEMO_FIRST = Month(2026, 1)
 # ── Months ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def run_one(settings: Settings, month: Month, retrain: bool) -> str:
+def run_one(settings: Settings, month: Month, retrain: bool) -> None:
     """Runs one month, or says that there is nothing to do."""
+    from flows import show
+
     finished = None if retrain else _up_to_date(settings, [month]).get(month)
     if finished:
-        return _nothing_to_do(month, finished)
+        show.print_lines([_nothing_to_do(month, finished)])
+        return
     from flows.monthly import monthly
-    from flows.show import progress
 
-    with progress([month]):
-        result = monthly(str(month), retrain)
-    return f"{month}: {result.summary}"
+    with show.progress([month]) as say:
+        say(f"{month}: {monthly(str(month), retrain).summary}")
 
 
-def run_range(settings: Settings, first: Month, last: Month, reason: str) -> list[str]:
-    """Runs the months from `first` to `last` as a recorded backfill, or says that all are up to date."""
+def run_range(settings: Settings, first: Month, last: Month, reason: str) -> None:
+    """Runs the months from `first` to `last` as a recorded backfill; each is said as it ends."""
+    from flows import show
+
     months = list(month_range(first, last))
     finished = _up_to_date(settings, [m for m in months if _has_file(settings, m)])
     if len(finished) == len(months):
-        return [_nothing_to_do(month, finished[month]) for month in months]
-    from flows.backfill import backfill
-    from flows.show import progress
+        show.print_lines([_nothing_to_do(month, finished[month]) for month in months])
+        return
+    from flows import backfill
 
-    with progress([month for month in months if month not in finished]):
-        return backfill(str(first), str(last), reason)
+    with show.progress([month for month in months if month not in finished]) as say:
+        backfill.listeners.append(say)
+        try:
+            backfill.backfill(str(first), str(last), reason)
+        finally:
+            backfill.listeners.remove(say)
 
 
 def _has_file(settings: Settings, month: Month) -> bool:
@@ -126,10 +133,10 @@ def import_uci(
 # ── Study ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def run_study(settings: Settings, file: Path, out: Path) -> list[Path]:
-    """Runs the study and names the two files it wrote."""
+def run_study(settings: Settings, file: Path, out: Path | None) -> list[Path]:
+    """Runs the study and names its two files; by default beside the reports, whose overview links it."""
     from flows.show import steps
     from tasks.study import study_file
 
     with steps("studying") as step:
-        return list(study_file(file, out, settings.seed, step))
+        return list(study_file(file, out or Home(settings.home).reports, settings.seed, step))

@@ -29,12 +29,19 @@ def test_first_month_that_fails_stops_it_and_is_named(home, ask):
     assert result.startswith("stopped at 2026-05 after 1 of 3 months")
 
 
-def test_range_that_is_all_done_needs_no_prefect(home, monkeypatch):
+def test_range_that_is_all_done_needs_no_prefect(home, monkeypatch, capsys):
     monkeypatch.setattr("flows.backfill.backfill", None)
     settings = load_settings()
-    lines = workflows.run_range(settings, *map(workflows.Month.parse, ("2026-01", "2026-04")), "again")
+    workflows.run_range(settings, *map(workflows.Month.parse, ("2026-01", "2026-04")), "again")
+    lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert all("nothing to do" in line for line in lines)
+
+
+def test_months_done_before_the_one_that_fails_are_said(home, capsys):
+    with pytest.raises(FileMissing):
+        workflows.run_range(load_settings(), *map(workflows.Month.parse, ("2026-03", "2026-05")), "too far")
+    assert [line[:7] for line in capsys.readouterr().out.splitlines()] == ["2026-03", "2026-04"]
 
 
 def test_backward_range_is_refused(home):
