@@ -4,7 +4,7 @@ import polars as pl
 
 from creditflow.errors import HomeLocked
 from creditflow.month import Month
-from expectations.intake import list_files
+from expectations.intake import list_files, misnamed_files
 from sql.warehouse import frame, open_published, open_warehouse
 from tasks.home import Home
 
@@ -22,7 +22,7 @@ def month_table(home: Home) -> pl.DataFrame:
 
 
 def waiting_files(home: Home, months: pl.DataFrame) -> list[str]:
-    """What lies in the inbox and was not read yet, and which run will read it; one line a file."""
+    """What lies in the inbox and was not read yet, and which run will read it, if any; one line a file."""
     scored, realised = _months_with(months, "received"), _months_with(months, "outcomes")
     clients = [m for m in list_files(home.inbox, "clients") if m not in scored]
     outcomes = [m for m in list_files(home.inbox, "outcomes") if m not in realised]
@@ -31,6 +31,10 @@ def waiting_files(home: Home, months: pl.DataFrame) -> list[str]:
         *(
             f"outcomes of {m} are in the inbox: the run of {m.plus(1)} or a later one reads them"
             for m in outcomes
+        ),
+        *(
+            f"{path.name} is in the inbox and is never read: name it clients_YYYY-MM or outcomes_YYYY-MM"
+            for path in misnamed_files(home.inbox)
         ),
     ]
 
