@@ -40,6 +40,7 @@ def _bar() -> Progress:
         TimeElapsedColumn(),
         console=hints,
         transient=True,
+        disable=not hints.is_terminal,
     )
 
 
