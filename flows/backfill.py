@@ -21,7 +21,7 @@ listeners: list[Callable[[str], None]] = []
 
 
 @flow(name="backfill", flow_run_name="backfill-{first}-{last}", validate_parameters=False)
-def backfill(first: str, last: str, reason: str, retrain: bool = False) -> list[str]:
+def backfill(first: str, last: str, reason: str) -> list[str]:
     """Runs the months from `first` to `last`; months that are up to date are skipped and named.
 
     Returns:
@@ -38,7 +38,7 @@ def backfill(first: str, last: str, reason: str, retrain: bool = False) -> list[
         lines: list[str] = []
         try:
             for month in months:
-                lines.append(_one(home, month, run_options(settings), retrain, backfill_id))
+                lines.append(_one(home, month, run_options(settings), backfill_id))
                 for listener in listeners:
                     listener(lines[-1])
         except BaseException as error:
@@ -49,7 +49,7 @@ def backfill(first: str, last: str, reason: str, retrain: bool = False) -> list[
     return lines
 
 
-def _one(home: Home, month: Month, options: Options, retrain: bool, backfill_id: str) -> str:
-    if not retrain and ledger.up_to_date(home, month, ledger.fingerprint(home, month, options)):
+def _one(home: Home, month: Month, options: Options, backfill_id: str) -> str:
+    if ledger.up_to_date(home, month, ledger.fingerprint(home, month, options)):
         return f"{month}: nothing to do; file, model and code are unchanged"
-    return f"{month}: {monthly(str(month), retrain, backfill_id).summary}"
+    return f"{month}: {monthly(str(month), backfill_id=backfill_id).summary}"

@@ -60,6 +60,8 @@ def run_month(run: Run, retrain: bool, backfill_id: str | None) -> MonthResult:
         ledger.record_timings(run.home, take_timings(run.run_id))
         ledger.close(run.home, run.run_id, "done", message=summary, mark=mark)
         publish(run)
+    # Nothing of a client lies about twice once it is stored.
+    run.home.clear_work()
     return MonthResult(str(run.month), run.run_id, summary)
 
 

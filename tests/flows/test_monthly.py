@@ -1,11 +1,9 @@
-import os
 import shutil
 import subprocess
 import sys
 
 import polars as pl
 import pytest
-from filelock import FileLock
 
 from creditflow.errors import (
     ArtifactCorrupt,
@@ -23,7 +21,7 @@ from flows.settings import load_settings
 from models.registry import MODELS
 from sql.warehouse import open_published
 from tasks import ledger
-from tasks.home import Home, locked
+from tasks.home import locked
 
 pytestmark = pytest.mark.flow
 
@@ -112,6 +110,7 @@ def test_readers_see_the_run_and_the_pages(home, ask):
         assert home.month_page(Month.parse(month)).is_file()
     assert (home.reports / "index.html").is_file()
     assert ask(home, "SELECT count(DISTINCT stage) FROM stage_timings")[0][0] >= 7
+    assert list(home.work.iterdir()) == []
 
 
 # ── The same again ──────────────────────────────────────────────────────────────────────────────
@@ -309,12 +308,10 @@ def test_old_champion_is_retrained(home, ask, monkeypatch):
 
 
 def test_training_that_is_refused_leaves_the_champion(home, ask):
-    with_one_class = home.inbox / "outcomes_2026-03.csv"
     for month in ("2026-01", "2026-02", "2026-03"):
         path = home.inbox / f"outcomes_{month}.csv"
         head, *rows = path.read_text().splitlines()
         path.write_text("\n".join([head, *(row.split(",")[0] + ",0" for row in rows)]) + "\n")
-    assert with_one_class.is_file()
     monthly(LAST, retrain=True)
     verdict, reason = ask(home, f"SELECT verdict, reason FROM decisions WHERE month = '{LAST}'")[0]
     assert verdict == "reuse"
@@ -357,7 +354,7 @@ def test_damaged_warehouse_is_named(home):
 
 def test_second_run_of_the_home_is_refused_while_one_is_going_on(home):
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom tasks.home import Home, locked\n"
+        "import time\nfrom pathlib import Path\nfrom tasks.home import Home, locked\n"
         f"with locked(Home(Path({str(home.root)!r})), 'the run of {LAST}', 0):\n"
         "    print('held', flush=True)\n    time.sleep(60)"
     )
@@ -418,10 +415,3 @@ def test_run_that_ends_after_any_stage_is_made_good_by_the_next(home, contents, 
         assert len((home.reports / page).read_text()) == len(
             (undisturbed / "published/reports" / page).read_text()
         )
-
-
-def test_lock_is_not_left_behind(home):
-    lock = FileLock(home.root / ".lock", timeout=0)
-    with lock:
-        assert os.path.exists(home.root / ".lock")
-    assert isinstance(Home(home.root).prepare(), Home)

@@ -13,6 +13,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from creditflow.errors import ArtifactCorrupt, ArtifactNewer, TrainingDiverged, TrainingRefused
 from models.registry import MODELS, raw_score
+from models.study import PUBLISHED_EPOCH_LOSS
 from models.vae import BLOCK, STUDY_VAE, VAEAnomalyDetector, VAEClassifier
 
 # Small networks on small batches: the checks are about the contract, not about accuracy on credit data.
@@ -415,17 +416,5 @@ def test_auc_on_the_study_s_split(uci_file, name, least, most):
 def test_the_study_s_loss_curve(uci_file):
     X_train, *_ = study_split(uci_file)
     model = VAEAnomalyDetector(**STUDY_VAE, random_state=42).fit(X_train)
-    published = {
-        1: 0.9902,
-        2: 0.9571,
-        3: 0.9422,
-        4: 0.9376,
-        5: 0.9334,
-        10: 0.9128,
-        15: 0.9010,
-        20: 0.9000,
-        25: 0.8973,
-        30: 0.8963,
-    }
-    found = {epoch: model.loss_history_[epoch - 1] for epoch in published}
-    assert found == pytest.approx(published, abs=0.018)
+    found = {epoch: model.loss_history_[epoch - 1] for epoch in PUBLISHED_EPOCH_LOSS}
+    assert found == pytest.approx(PUBLISHED_EPOCH_LOSS, abs=0.018)
