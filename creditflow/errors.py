@@ -18,7 +18,8 @@ The library raises; the command line turns an error into one line and its `exit_
     ├── ArtifactError
     │   ├── ArtifactMissing
     │   ├── ArtifactCorrupt         a sum in the manifest does not match its file
-    │   └── ArtifactNewer           the manifest was written by a newer creditflow
+    │   ├── ArtifactNewer           the manifest was written by a newer creditflow
+    │   └── ArtifactOutdated        written by an older creditflow, or for other features
     ├── TrainingError
     │   ├── TrainingRefused         one class only, too few defaulters, no outcomes
     │   └── TrainingDiverged        the loss is not a number
@@ -106,6 +107,9 @@ class ArtifactCorrupt(ArtifactError): ...
 
 
 class ArtifactNewer(ArtifactError): ...
+
+
+class ArtifactOutdated(ArtifactError): ...
 
 
 class TrainingError(CreditflowError): ...

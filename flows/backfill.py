@@ -3,7 +3,6 @@
 By hand: `creditflow backfill 2005-04 2005-09 --reason "first load"`.
 """
 
-import getpass
 from collections.abc import Callable
 
 from prefect import flow
@@ -34,7 +33,7 @@ def backfill(first: str, last: str, reason: str) -> list[str]:
     home = Home(settings.home)
     months = list(month_range(Month.parse(first), Month.parse(last)))
     with locked(home, f"the backfill of {first} to {last}", settings.lock_wait_seconds):
-        backfill_id = ledger.open_backfill(home, first, last, reason, getpass.getuser())
+        backfill_id = ledger.open_backfill(home, first, last, reason, ledger.user())
         lines: list[str] = []
         try:
             for month in months:

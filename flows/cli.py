@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 refused input or failed gate, 2 usage.
 
 import atexit
 import errno
+import json
 import os
 import sys
 import tempfile
@@ -18,6 +19,7 @@ import typer
 from creditflow import __version__
 from creditflow.errors import CreditflowError, HomeUnusable, UsageError
 from creditflow.month import Month
+from flows import models_cli
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,6 +33,8 @@ app = typer.Typer(
     help="Monthly credit-default scoring: load, validate, train or reuse, score, report.",
     epilog="Everything is kept under CREDITFLOW_HOME; .env.example lists all settings.",
 )
+
+app.add_typer(models_cli.app, name="models")
 
 MonthArgument = Annotated[str, typer.Argument(metavar="MONTH", help="A month, as YYYY-MM.")]
 
@@ -178,6 +182,25 @@ def status() -> None:
     show.print_status(months, waiting_files(home, months), home.root)
 
 
+@app.command()
+def explain(
+    month: MonthArgument,
+    client: Annotated[str, typer.Argument(metavar="CLIENT_ID", help="The client, as written in the file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Say why a client has its score: PD, reasons, unusual columns."""
+    from flows import show
+    from tasks.explain import explain as explanation
+    from tasks.explain import in_words
+    from tasks.home import Home
+
+    found = explanation(Home(_settings().home).published, Month.parse(month), client)
+    if as_json:
+        typer.echo(json.dumps(found.as_dict(), ensure_ascii=False, indent=2))
+    else:
+        show.print_lines(in_words(found))
+
+
 def _answer(query: str | None, file: Path | None) -> "pl.DataFrame":
     from sql.warehouse import ask, open_published
     from tasks.home import Home
@@ -225,13 +248,9 @@ def _main(
 
 
 def _settings() -> "Settings":
-    """The settings in force, with the environment made quiet before anything heavy is imported."""
-    from flows.quiet import prepare_environment
-    from flows.settings import load_settings
+    from flows.quiet import quiet_settings
 
-    settings = load_settings()
-    prepare_environment(settings.home, settings.log_level)
-    return settings
+    return quiet_settings()
 
 
 def main() -> NoReturn:

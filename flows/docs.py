@@ -33,6 +33,56 @@ def data_dictionary() -> str:
     return "\n".join(parts) + "\n"
 
 
+def features() -> str:
+    """Every column of the feature matrix: what it is, in which unit, and which reason it speaks for."""
+    from models.features import PROTECTED, RECENCY, FeatureSet
+    from models.reasons import column_groups, reason_groups
+
+    columns = FeatureSet("all").columns
+    groups = [reason_groups()[i].group for i in column_groups([c.name for c in columns])]
+    kept_out = set(FeatureSet("all").names) - set(FeatureSet().names)
+    marks = dict.fromkeys(kept_out, " **(kept out)**")
+    rows = [
+        f"| `{c.name}` | {c.unit} | {c.definition}{marks.get(c.name, '')} | {group} |"
+        for c, group in zip(columns, groups, strict=True)
+    ]
+    about = (
+        "What every model of the monthly set takes, computed by `models/features.py`. L is the limit, B_t "
+        "the bill, P_t the payment and S_t the payment status of statement t; 1 is the newest. A payment of "
+        "statement t settles the bill of statement t + 1. Limits, and bills that payments are held against, "
+        f"count as at least 1 where they divide. The recency weight is {RECENCY}.\n\n"
+        f"The default policy keeps {', '.join(PROTECTED)} out of every model; `CREDITFLOW_ATTRIBUTES=all` "
+        "lets them in. The last column is the group in which a column is explained.\n"
+    )
+    return "\n".join(
+        [
+            _HEAD,
+            "# Features\n",
+            about,
+            "| column | unit | definition | group |\n| --- | --- | --- | --- |",
+            *rows,
+            "",
+        ]
+    )
+
+
+def reasons() -> str:
+    """Every reason that a client may be given."""
+    from models.reasons import reason_groups
+
+    about = (
+        "What `reasons` and `creditflow explain` name, from `models/reasons.json`. A group is explained as "
+        "one; of its reasons the first that is true of the client is given.\n"
+    )
+    rows = [
+        f"| {reason.code} | {group.group} | {reason.reason} | {reason.meaning} |"
+        for group in reason_groups()
+        for reason in group.reasons
+    ]
+    table = "| code | group | reason | meaning |\n| --- | --- | --- | --- |"
+    return "\n".join([_HEAD, "# Reasons\n", about, table, *rows, ""])
+
+
 def environment_example() -> str:
     """Every setting with its default and description, as `.env.example`."""
     lines = ["# Settings of creditflow. Copy to .env and uncomment what you change.", ""]
@@ -44,6 +94,8 @@ def environment_example() -> str:
 
 PAGES = {
     CHECKOUT / "docs" / "data-dictionary.md": data_dictionary,
+    CHECKOUT / "docs" / "features.md": features,
+    CHECKOUT / "docs" / "reasons.md": reasons,
     CHECKOUT / ".env.example": environment_example,
 }
 

@@ -6,6 +6,10 @@ environment already sets are respected, so that an installation may point to its
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flows.settings import Settings
 
 
 def prepare_environment(home: Path, log_level: str = "CRITICAL") -> None:
@@ -24,3 +28,16 @@ def prepare_environment(home: Path, log_level: str = "CRITICAL") -> None:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+
+
+def quiet_settings() -> "Settings":
+    """The settings in force, with the environment made quiet before anything heavy is imported.
+
+    Raises:
+        UsageError: a setting is not acceptable.
+    """
+    from flows.settings import load_settings
+
+    settings = load_settings()
+    prepare_environment(settings.home, settings.log_level)
+    return settings

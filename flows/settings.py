@@ -30,6 +30,31 @@ class Settings(BaseSettings):
     max_model_age_months: int = Field(
         6, ge=1, description="Age in months at which the champion is retrained."
     )
+    max_drift_psi: float = Field(
+        0.25, gt=0, description="PSI of the champion's score in its newest month above which it is retrained."
+    )
+    max_auc_decay: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="How far the champion's ROC AUC of the newest month with outcomes may lie below the "
+        "held-out one before it is retrained.",
+    )
+    gate_confidence: float = Field(
+        0.9, gt=0.5, lt=1, description="Confidence of the promotion gate's two-sided bootstrap intervals."
+    )
+    gate_margin_auc: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="ROC AUC by which a challenger must, with confidence, not be worse than the champion.",
+    )
+    gate_margin_brier: float = Field(
+        0.005, ge=0, le=1, description="Brier score by which a challenger may be worse than the champion."
+    )
+    gate_max_psi: float = Field(
+        0.25, gt=0, description="PSI of a challenger's score in the month at hand above which it is refused."
+    )
     training_window_months: int = Field(
         12, ge=1, description="How many of the newest months with known outcomes a model learns from."
     )
@@ -43,6 +68,20 @@ class Settings(BaseSettings):
         30, gt=0, description="Odds of non-default to default that earn the base points."
     )
     points_to_double: float = Field(20, gt=0, description="Points that double the odds.")
+    attributes: Literal["unprotected", "all"] = Field(
+        "unprotected",
+        description="What models may know: unprotected leaves out sex, marriage and age; all does not.",
+    )
+    cost_missed_default: float = Field(
+        5, gt=0, description="Cost of a default that was not flagged; only its ratio to the next counts."
+    )
+    cost_refused_good: float = Field(1, gt=0, description="Cost of flagging a client who does not default.")
+    explain_up_to: int = Field(
+        1_000_000, ge=0, description="Every client gets reasons in a month of at most this many clients."
+    )
+    explain_share: float = Field(
+        0.1, ge=0, le=1, description="Share of a larger month's clients, riskiest first, who get reasons."
+    )
     report_sample_rows: int = Field(
         50_000, ge=100, description="Most clients a side in Evidently's reports; a seeded sample beyond that."
     )

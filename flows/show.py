@@ -112,8 +112,13 @@ def print_frame(frame: "pl.DataFrame", form: str) -> None:
     elif form == "json":
         sys.stdout.write(frame.write_json() + "\n")
     else:
-        out.print(_table(frame))
+        print_table(frame)
         hints.print(f"{frame.height:,} row{'' if frame.height == 1 else 's'}")
+
+
+def print_table(frame: "pl.DataFrame") -> None:
+    """A frame as an aligned table."""
+    out.print(_table(frame))
 
 
 def print_status(months: "pl.DataFrame", waiting: Sequence[str], home: Path) -> None:

@@ -6,7 +6,9 @@ An artifact is a folder:
     estimator.skops          a scikit-learn model; or
     estimator.safetensors    the tensors of a torch model, and
     estimator.json           what goes with them
-    calibrator.json  metrics.json  bins.json  reference.parquet
+    calibration.json  cut_off.json  metrics.json  bins.json  reference.parquet
+
+A blend holds one such estimator for each of its members, under the member's name.
 
 Nothing in it can run code: skops builds only the types listed here, safetensors and Parquet hold
 numbers, the rest is JSON. Only files that the manifest lists are opened, and only names that this module
@@ -36,30 +38,45 @@ import safetensors.numpy
 import skops.io
 from skops.io.exceptions import UntrustedTypesFoundException
 
-from creditflow.columns import ATTRIBUTE_NAMES
-from creditflow.errors import ArtifactCorrupt, ArtifactError, ArtifactMissing, ArtifactNewer, HomeUnusable
-from models.calibration import PlattCalibrator
+from creditflow.errors import (
+    ArtifactCorrupt,
+    ArtifactError,
+    ArtifactMissing,
+    ArtifactNewer,
+    ArtifactOutdated,
+    CreditflowError,
+    HomeUnusable,
+)
+from models.anomaly import VAEAnomalyDetector, VAELikelihoodRatio
+from models.blend import BlendClassifier
+from models.calibration import CalibratorChoice
+from models.cost import CutOff
 from models.develop import SCORE, DevelopedModel, TrainingFacts
+from models.features import FeatureSet
 from models.metrics import Metric
 from models.registry import MODELS
 from models.stability import ReferenceBins
-from models.vae import VAEAnomalyDetector, VAEClassifier
+from models.vae import VAEClassifier
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
-SKOPS, TENSORS, TENSORS_META = "estimator.skops", "estimator.safetensors", "estimator.json"
-CALIBRATOR, METRICS, BINS, REFERENCE = "calibrator.json", "metrics.json", "bins.json", "reference.parquet"
-COMMON_FILES = frozenset({CALIBRATOR, METRICS, BINS, REFERENCE})
+# A model that is no blend is one part of this name.
+WHOLE = "estimator"
+SKOPS, TENSORS, TENSORS_META = ".skops", ".safetensors", ".json"
+CALIBRATION, CUT_OFF, METRICS = "calibration.json", "cut_off.json", "metrics.json"
+BINS, REFERENCE = "bins.json", "reference.parquet"
+COMMON_FILES = frozenset({CALIBRATION, CUT_OFF, METRICS, BINS, REFERENCE})
 PACKAGES = ("numpy", "polars", "scikit-learn", "imbalanced-learn", "scipy", "torch", "skops", "safetensors")
-TORCH_ESTIMATORS: dict[str, type[VAEClassifier | VAEAnomalyDetector]] = {
-    "VAEClassifier": VAEClassifier,
-    "VAEAnomalyDetector": VAEAnomalyDetector,
+TORCH_ESTIMATORS: dict[str, Any] = {
+    kind.__name__: kind for kind in (VAEClassifier, VAEAnomalyDetector, VAELikelihoodRatio)
 }
+BLEND = BlendClassifier.__name__
 # Types beyond scikit-learn's own estimators and numpy's arrays that a saved model may hold. Fixed
 # here, never taken from the file that is being read.
 TRUSTED_TYPES: tuple[str, ...] = (
     "imblearn.over_sampling._smote.base.SMOTE",
     "models.baselines.BaselinePipeline",
+    "models.baselines.RankPreparation",
     # Its node indices are not checked by scikit-learn; the manifest's sums stand for them.
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
 )
@@ -103,31 +120,39 @@ def save(model: DevelopedModel, folder: Path, facts: Mapping[str, Any] | None = 
 def _contents(model: DevelopedModel) -> dict[str, bytes]:
     reference = io.BytesIO()
     model.reference.write_parquet(reference, compression="zstd", statistics=False)
-    return _estimator_files(model.estimator) | {
-        CALIBRATOR: _json_bytes(model.calibrator.to_state()),
+    estimators = [_estimator_files(stem, part) for stem, part in _parts(model.estimator).items()]
+    return {name: content for files in estimators for name, content in files.items()} | {
+        CALIBRATION: _json_bytes(model.calibration.to_state()),
+        CUT_OFF: _json_bytes(model.cut_off.to_state()),
         METRICS: _json_bytes({name: metric.as_dict() for name, metric in model.held_out.items()}),
         BINS: _json_bytes({name: bins.to_state() for name, bins in model.bins.items()}),
         REFERENCE: reference.getvalue(),
     }
 
 
-def _estimator_files(estimator: Any) -> dict[str, bytes]:
+def _parts(estimator: Any) -> dict[str, Any]:
+    return dict(estimator.estimators_) if isinstance(estimator, BlendClassifier) else {WHOLE: estimator}
+
+
+def _estimator_files(stem: str, estimator: Any) -> dict[str, bytes]:
     if type(estimator).__name__ not in TORCH_ESTIMATORS:
-        return {SKOPS: _stable_skops(skops.io.dumps(estimator))}
+        return {stem + SKOPS: _stable_skops(skops.io.dumps(estimator))}
     tensors, meta = estimator.get_state()
     dense = {name: np.ascontiguousarray(tensor) for name, tensor in sorted(tensors.items())}
     # The tensors' own metadata block has no fixed order, so what goes with them is a file of its own.
-    return {TENSORS: safetensors.numpy.save(dense), TENSORS_META: _json_bytes(meta)}
+    return {stem + TENSORS: safetensors.numpy.save(dense), stem + TENSORS_META: _json_bytes(meta)}
 
 
 def _manifest(model: DevelopedModel, contents: Mapping[str, bytes], facts: dict[str, Any]) -> dict[str, Any]:
+    parts = _parts(model.estimator)
     return {
         "format": FORMAT,
         "name": model.name,
         "estimator": type(model.estimator).__name__,
+        "parts": {stem: type(part).__name__ for stem, part in parts.items()},
         "features": list(model.facts.features),
         "seed": model.facts.seed,
-        "settings": _settings(model.estimator),
+        "settings": {stem: _settings(part) for stem, part in parts.items()},
         "training": asdict(model.facts),
         "facts": facts,
         "packages": {"python": ".".join(map(str, sys.version_info[:3]))} | {p: version(p) for p in PACKAGES},
@@ -206,27 +231,32 @@ def _sync(folder: Path) -> None:
 # --- load --------------------------------------------------------------------------------------------
 
 
-def load(folder: Path, expected_manifest_sha256: str | None = None) -> DevelopedModel:
+def load(
+    folder: Path, expected_manifest_sha256: str | None = None, shared: dict[str, Any] | None = None
+) -> DevelopedModel:
     """Read an artifact after checking every sum, and score a few reference rows to see that it works.
 
     Args:
         folder: the artifact.
         expected_manifest_sha256: what `save` returned; without it the manifest is taken as it is.
+        shared: estimators read before, by their files' sums. The same dictionary given for all models of a
+            set makes a blend hold the very estimators of its members, so that nothing is scored twice.
 
     Raises:
         ArtifactMissing: the folder, its manifest or a listed file is not there.
         ArtifactCorrupt: a sum, the content or the scores of the reference rows are not as recorded.
         ArtifactNewer: written by a newer creditflow.
+        ArtifactOutdated: written by an older creditflow, or for other features than this one computes.
     """
     manifest = read_manifest(folder, expected_manifest_sha256)
     files = {name: _verified(folder / name, entry) for name, entry in manifest["files"].items()}
     try:
-        model = _assemble(manifest, files)
+        model = _assemble(manifest, files, {} if shared is None else shared)
     except ArtifactError:
         raise
     except UntrustedTypesFoundException as error:
         _corrupt(
-            folder / SKOPS,
+            folder,
             "only the types that creditflow trusts",
             str(error).splitlines()[0].rstrip("."),
             error,
@@ -241,7 +271,7 @@ def read_manifest(folder: Path, expected_sha256: str | None = None) -> dict[str,
     """The manifest, its format and its entries checked; no other file is read.
 
     Raises:
-        ArtifactMissing, ArtifactCorrupt, ArtifactNewer: as in `load`.
+        ArtifactMissing, ArtifactCorrupt, ArtifactNewer, ArtifactOutdated: as in `load`.
     """
     path = folder / MANIFEST
     content = _bytes_of(path)
@@ -259,25 +289,59 @@ def read_manifest(folder: Path, expected_sha256: str | None = None) -> dict[str,
             found=f"format {written}",
             remedy="Upgrade creditflow, or retrain with this version.",
         )
+    if written < FORMAT:
+        _outdated(path, f"artifact format {FORMAT}", f"format {written}")
     _check_manifest(manifest, path)
     return manifest
 
 
 def _check_manifest(manifest: dict[str, Any], path: Path) -> None:
-    for part in ("files", "training", "packages"):
+    for part in ("files", "training", "packages", "parts", "facts"):
         if not isinstance(manifest.get(part), dict):
             _corrupt(path, f"a table {part!r}", repr(manifest.get(part)))
     if manifest.get("name") not in MODELS:
         _corrupt(path, f"a model among {', '.join(MODELS)}", repr(manifest.get("name")))
-    if manifest.get("features") != list(ATTRIBUTE_NAMES):
-        _corrupt(path, f"the features {', '.join(ATTRIBUTE_NAMES)}", str(manifest.get("features")))
-    torch = manifest.get("estimator") in TORCH_ESTIMATORS
-    wanted = COMMON_FILES | ({TENSORS, TENSORS_META} if torch else {SKOPS})
+    _check_features(manifest, path)
+    members = MODELS[manifest["name"]].members or (WHOLE,)
+    if tuple(manifest["parts"]) != members or not all(isinstance(k, str) for k in manifest["parts"].values()):
+        found = ", ".join(f"{stem} ({kind})" for stem, kind in manifest["parts"].items())
+        _corrupt(path, f"an estimator for each of the parts {', '.join(members)}", found or "none")
+    wanted = COMMON_FILES | {name for item in manifest["parts"].items() for name in _file_names(*item)}
     listed = manifest["files"]
     if set(listed) != wanted:
         _corrupt(path, f"the files {', '.join(sorted(wanted))}", ", ".join(sorted(listed)) or "none")
     if not all(isinstance(entry, dict) for entry in listed.values()):
         _corrupt(path, "a sum and a size for every file", str(listed))
+
+
+def _check_features(manifest: dict[str, Any], path: Path) -> None:
+    """Features by name and in order: a column in another's place would score every client wrongly."""
+    try:
+        wanted = list(FeatureSet(manifest["training"].get("attributes")).names)
+    except CreditflowError as error:
+        _corrupt(path, error.expected, error.found, error)
+    found = manifest.get("features")
+    if found == wanted:
+        return
+    if not isinstance(found, list):
+        _corrupt(path, "a list of features", repr(found))
+    missing = [name for name in wanted if name not in found]
+    unknown = [str(name) for name in found if name not in wanted]
+    differences = [f"no {name}" for name in missing] + [f"{name}, which is not computed" for name in unknown]
+    _outdated(path, "the features that are computed", ", ".join(differences) or "them in another order")
+
+
+def _file_names(stem: str, kind: str) -> tuple[str, ...]:
+    return (stem + TENSORS, stem + TENSORS_META) if kind in TORCH_ESTIMATORS else (stem + SKOPS,)
+
+
+def _outdated(path: Path, expected: str, found: str) -> NoReturn:
+    raise ArtifactOutdated(
+        str(path),
+        expected=expected,
+        found=found,
+        remedy="Retrain with `creditflow run MONTH --retrain`.",
+    )
 
 
 def _verified(path: Path, entry: Mapping[str, Any]) -> bytes:
@@ -288,12 +352,15 @@ def _verified(path: Path, entry: Mapping[str, Any]) -> bytes:
     return content
 
 
-def _assemble(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> DevelopedModel:
+def _assemble(
+    manifest: Mapping[str, Any], files: Mapping[str, bytes], shared: dict[str, Any]
+) -> DevelopedModel:
     training = manifest["training"] | {"features": tuple(manifest["training"]["features"])}
     return DevelopedModel(
         name=manifest["name"],
-        estimator=_estimator(manifest["estimator"], files),
-        calibrator=PlattCalibrator.from_state(json.loads(files[CALIBRATOR])),
+        estimator=_estimator(manifest, files, shared),
+        calibration=CalibratorChoice.from_state(json.loads(files[CALIBRATION])),
+        cut_off=CutOff.from_state(json.loads(files[CUT_OFF])),
         held_out={name: Metric(**entry) for name, entry in json.loads(files[METRICS]).items()},
         bins={name: ReferenceBins.from_state(entry) for name, entry in json.loads(files[BINS]).items()},
         reference=pl.read_parquet(io.BytesIO(files[REFERENCE])),
@@ -301,11 +368,21 @@ def _assemble(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Develo
     )
 
 
-def _estimator(kind: str, files: Mapping[str, bytes]) -> Any:
+def _estimator(manifest: Mapping[str, Any], files: Mapping[str, bytes], shared: dict[str, Any]) -> Any:
+    parts = {}
+    for stem, kind in manifest["parts"].items():
+        key = "|".join(_sha256(files[name]) for name in _file_names(stem, kind))
+        if key not in shared:
+            shared[key] = _read_part(stem, kind, files)
+        parts[stem] = shared[key]
+    return BlendClassifier.from_fitted(parts) if manifest["estimator"] == BLEND else parts[WHOLE]
+
+
+def _read_part(stem: str, kind: str, files: Mapping[str, bytes]) -> Any:
     if kind not in TORCH_ESTIMATORS:
-        return skops.io.loads(files[SKOPS], trusted=TRUSTED_TYPES)
+        return skops.io.loads(files[stem + SKOPS], trusted=TRUSTED_TYPES)
     return TORCH_ESTIMATORS[kind].from_state(
-        safetensors.numpy.load(files[TENSORS]), json.loads(files[TENSORS_META])
+        safetensors.numpy.load(files[stem + TENSORS]), json.loads(files[stem + TENSORS_META])
     )
 
 

@@ -6,6 +6,10 @@ lies in one part, because the months of one client overlap (this month's `pay_1`
 rows are ordered by month, client and content before anything is drawn. Nothing is fitted again
 afterwards, so the model that scores clients is the one whose figures are shown.
 
+A model's calibrator is chosen on cross-fitted predictions of the calibration rows (`models.calibration`), and
+its cut-off follows from the costs of the two errors (`models.cost`). A blend is made of models of the same
+set and is not fitted again.
+
 Calibration rows and held-out rows together are the *reference*: what the model has not been fitted on
 and scores as it will score a new month. Score deciles and the reference sample come from them;
 attribute bins come from all rows.
@@ -13,9 +17,9 @@ attribute bins come from all rows.
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -24,8 +28,10 @@ from sklearn.model_selection import train_test_split
 
 from creditflow.columns import ATTRIBUTE_NAMES, CLIENT_ID, OUTCOME
 from creditflow.errors import TrainingDiverged, TrainingRefused
-from models.calibration import PlattCalibrator
-from models.features import design_matrix
+from models.blend import BlendClassifier, blend_probabilities
+from models.calibration import CalibratorChoice, choose_calibrator
+from models.cost import Costs, CutOff, theoretical_cut_off
+from models.features import FeatureSet, Policy, attribute_matrix
 from models.metrics import Metric, classification_metrics
 from models.registry import MODELS, ModelSpec, raw_score
 from models.stability import ReferenceBins, attribute_bins, reference_bins
@@ -34,8 +40,9 @@ MONTH = "month"
 SCORE = "score"
 FIT_SHARE, CALIBRATION_SHARE, HELD_OUT_SHARE = 0.6, 0.2, 0.2
 TRAINING_ROWS_MIN = 200
-# Of each class, counted in clients: at 20 the smallest part still holds four of each.
-CLASS_CLIENTS_MIN = 20
+# Of each class, counted in clients: at 50 the smallest part still holds ten of each, and fewer defaulters
+# support no model that anyone should rely on.
+CLASS_CLIENTS_MIN = 50
 REFERENCE_ROWS_MAX = 50_000
 CHUNK_ROWS = 65_536
 # Matrix products work in tiles of rows, and the last, partly filled tile rounds otherwise than a full one.
@@ -59,7 +66,8 @@ class TrainingFacts:
     held_out_rows: int
     held_out_defaulters: int
     seed: int
-    features: tuple[str, ...] = ATTRIBUTE_NAMES
+    attributes: Policy
+    features: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -68,18 +76,21 @@ class DevelopedModel:
 
     Args:
         name: its key in `models.registry.MODELS`.
-        estimator: fitted, on the (n, 23) design matrix.
-        calibrator: turns its raw score into a PD.
+        estimator: fitted, on the feature matrix; a blend holds the estimators of its members.
+        calibration: the calibrator that turns its raw score into a PD, and how it was chosen.
+        cut_off: the PD from which a client is flagged, and what that costs.
         held_out: metrics on the held-out rows.
         bins: frozen bins of each attribute and of the raw score (key `score`).
         reference: at most 50,000 seeded rows: the 23 attributes, score, pd and defaulted.
         facts: rows, seed and features.
-        fit_seconds: wall time of the fit; None for a model loaded from an artifact, which keeps no times.
+        fit_seconds: wall time of the fit, of a blend that of its members; None for a model loaded from an
+            artifact, which keeps no times.
     """
 
     name: str
     estimator: Any
-    calibrator: PlattCalibrator
+    calibration: CalibratorChoice
+    cut_off: CutOff
     held_out: dict[str, Metric]
     bins: dict[str, ReferenceBins]
     reference: pl.DataFrame
@@ -91,26 +102,52 @@ class DevelopedModel:
         """The registry's entry."""
         return MODELS[self.name]
 
-    def score(self, frame: pl.DataFrame, chunk_rows: int = CHUNK_ROWS) -> pl.DataFrame:
-        """Score clients, a chunk at a time, so that memory does not grow with a wide design matrix.
+    @property
+    def features(self) -> FeatureSet:
+        """What the model takes."""
+        return FeatureSet(self.facts.attributes)
 
-        Args:
-            frame: (n,) clients with the 23 attributes; other columns are ignored.
-            chunk_rows: rows held as a design matrix at a time.
+    def score(self, frame: pl.DataFrame, chunk_rows: int = CHUNK_ROWS) -> pl.DataFrame:
+        """Score clients; see `score_models`.
 
         Returns:
             (n,) rows in the order of `frame`: score (raw, higher = riskier) and pd (calibrated), Float64.
-
-        Raises:
-            TrainingDiverged: a score is not finite.
         """
-        chunks = [raw_scores(self.spec, self.estimator, part) for part in _chunks(frame, chunk_rows)]
-        score = np.concatenate(chunks) if chunks else np.empty(0)
-        return pl.DataFrame({SCORE: score, "pd": self.calibrator.predict(score)})
+        return score_models({self.name: self}, frame, chunk_rows)[self.name]
 
 
-def raw_scores(spec: ModelSpec, estimator: Any, frame: pl.DataFrame) -> Floats:
-    """(n,) raw scores as `models.registry.raw_score` gives them: higher = riskier.
+def score_models(
+    models: Mapping[str, DevelopedModel], frame: pl.DataFrame, chunk_rows: int = CHUNK_ROWS
+) -> dict[str, pl.DataFrame]:
+    """Score clients by several models of one set, a chunk at a time, so that memory stays bounded.
+
+    Features are computed once for all models, and a blend takes the scores of its members where they are
+    among the models.
+
+    Args:
+        models: by name, all of the same feature set.
+        frame: (n,) clients with the attributes that the features are made from; other columns are ignored.
+        chunk_rows: rows held as a feature matrix at a time.
+
+    Returns:
+        For each model (n,) rows in the order of `frame`: score (raw, higher = riskier) and pd (calibrated).
+
+    Raises:
+        HeaderRefused, ContentRefused: the frame is refused as in `FeatureSet.matrix`.
+        TrainingDiverged: a score is not finite.
+    """
+    features = next(iter(models.values())).features
+    estimators = {name: model.estimator for name, model in models.items()}
+    chunks = [raw_scores(estimators, features.matrix(part)) for part in _chunks(frame, chunk_rows)]
+    joined = {name: np.concatenate([c[name] for c in chunks]) if chunks else np.empty(0) for name in models}
+    return {
+        name: pl.DataFrame({SCORE: score, "pd": models[name].calibration.calibrator.predict(score)})
+        for name, score in joined.items()
+    }
+
+
+def raw_scores(estimators: Mapping[str, Any], matrix: np.ndarray) -> dict[str, Floats]:
+    """Raw scores (n,) of each model on a feature matrix (n, p): higher = riskier.
 
     Rows are padded to whole tiles, so that a client's score is the same to the last digit alone and among
     a million.
@@ -118,18 +155,44 @@ def raw_scores(spec: ModelSpec, estimator: Any, frame: pl.DataFrame) -> Floats:
     Raises:
         TrainingDiverged: a score is not finite.
     """
-    matrix = design_matrix(frame)
-    padding = np.repeat(matrix[-1:], -len(matrix) % TILE_ROWS, axis=0)
-    padded = np.concatenate([matrix, padding]) if len(padding) else matrix
-    score = np.asarray(raw_score(estimator, padded)[: len(matrix)], dtype=np.float64)
-    if not np.isfinite(score).all():
-        raise TrainingDiverged(
-            f"model {spec.name}",
-            expected="a finite score for every client",
-            found=f"{int((~np.isfinite(score)).sum()):,} of {score.size:,} that are not",
-            remedy="Retrain the model; if it happens again, leave it out of the settings.",
-        )
-    return score
+    rows = len(matrix)
+    padding = np.repeat(matrix[-1:], -rows % TILE_ROWS, axis=0)
+    # Estimators read whole columns: the padded copy keeps each column contiguous.
+    padded = np.asfortranarray(np.concatenate([matrix, padding])) if len(padding) else matrix
+    scores: dict[str, Floats] = {}
+    for name in sorted(estimators, key=list(MODELS).index):
+        found = _raw_score(MODELS[name], estimators[name], padded, estimators, scores)
+        scores[name] = np.asarray(found, dtype=np.float64)
+    return {name: _finite(name, scores[name][:rows]) for name in estimators}
+
+
+def _raw_score(
+    spec: ModelSpec,
+    estimator: Any,
+    matrix: np.ndarray,
+    others: Mapping[str, Any],
+    scores: Mapping[str, Floats],
+) -> Floats:
+    if not spec.members:
+        return raw_score(estimator, matrix)
+    # The very estimator of the set, not merely one of its name: that could be another version's.
+    members = {name: estimator.estimators_[name] for name in spec.members}
+    known = [
+        scores[name] if others.get(name) is member else raw_score(member, matrix)
+        for name, member in members.items()
+    ]
+    return blend_probabilities(known)
+
+
+def _finite(name: str, score: Floats) -> Floats:
+    if np.isfinite(score).all():
+        return score
+    raise TrainingDiverged(
+        f"model {name}",
+        expected="a finite score for every client",
+        found=f"{int((~np.isfinite(score)).sum()):,} of {score.size:,} that are not",
+        remedy="Retrain the model; if it happens again, leave it out of the settings.",
+    )
 
 
 def _chunks(frame: pl.DataFrame, rows: int) -> Iterator[pl.DataFrame]:
@@ -147,16 +210,13 @@ class Parts:
     calibration: pl.DataFrame
     held_out: pl.DataFrame
 
-    @property
-    def reference(self) -> pl.DataFrame:
-        """The rows that no model was fitted on."""
-        return pl.concat([self.calibration, self.held_out])
-
 
 def develop(
     frame: pl.DataFrame,
     *,
     seed: int,
+    attributes: Policy = "unprotected",
+    costs: Costs | None = None,
     names: Sequence[str] = tuple(MODELS),
     training_rows_min: int = TRAINING_ROWS_MIN,
 ) -> list[DevelopedModel]:
@@ -168,6 +228,8 @@ def develop(
     Args:
         frame: client_id, the 23 attributes, defaulted (0 or 1), and month where there are several.
         seed: of the split, of every fit and of the reference sample.
+        attributes: the policy; by default the models know neither sex nor marriage nor age.
+        costs: of a missed default and a refused good client; by default 5 to 1.
         names: keys of the registry, in the order wanted.
         training_rows_min: fewer rows are refused.
 
@@ -178,47 +240,94 @@ def develop(
     """
     check_names(names)
     check_training_rows(frame, training_rows_min)
-    for part in _chunks(frame, CHUNK_ROWS):
-        design_matrix(part)  # refuses a gap in any row before minutes go into fits
-    parts = split(frame, seed)
-    facts = _facts(frame, parts, seed)
-    bins = attribute_bins(frame)
-    sample = reference_sample(parts.reference, seed)
-    return [_develop_one(MODELS[name], parts, facts, bins, sample) for name in names]
+    attribute_matrix(frame)  # refuses a gap in any row before minutes go into fits
+    development = _Development.of(frame, seed, FeatureSet(attributes), costs or Costs())
+    fitted = _fit(names, development)
+    scores = development.score({name: estimator for name, (estimator, _) in fitted.items()})
+    return [_developed(name, *fitted[name], scores[name], development) for name in names]
 
 
-def _develop_one(
-    spec: ModelSpec,
-    parts: Parts,
-    facts: TrainingFacts,
-    bins: dict[str, ReferenceBins],
-    sample: pl.DataFrame,
+@dataclass(frozen=True)
+class _Development:
+    """What all models of a set share: the parts, their matrices and outcomes, and the frozen reference."""
+
+    facts: TrainingFacts
+    costs: Costs
+    fit: tuple[np.ndarray, np.ndarray]
+    calibration: tuple[np.ndarray, np.ndarray]
+    held_out: tuple[np.ndarray, np.ndarray]
+    bins: dict[str, ReferenceBins]
+    sample: pl.DataFrame
+    sampled: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame, seed: int, features: FeatureSet, costs: Costs) -> Self:
+        parts = split(frame, seed)
+        reference = pl.concat([parts.calibration, parts.held_out])
+        sampled = sample_positions(reference.height, seed)
+        fit, calibration, held_out = (
+            (features.matrix(part), part[OUTCOME].to_numpy())
+            for part in (parts.fit, parts.calibration, parts.held_out)
+        )
+        return cls(
+            _facts(frame, parts, seed, features),
+            costs,
+            fit,
+            calibration,
+            held_out,
+            attribute_bins(frame),
+            reference[sampled].select(*ATTRIBUTE_NAMES, OUTCOME),
+            sampled,
+        )
+
+    def score(self, estimators: Mapping[str, Any]) -> dict[str, tuple[Floats, Floats]]:
+        """Raw scores of the calibration rows and of the held-out rows, by model."""
+        calibration, held_out = (
+            raw_scores(estimators, part[0]) for part in (self.calibration, self.held_out)
+        )
+        return {name: (calibration[name], held_out[name]) for name in estimators}
+
+
+def _fit(names: Sequence[str], development: _Development) -> dict[str, tuple[Any, float]]:
+    """Fitted estimators and seconds by name; a blend is put together from members that are fitted anyway."""
+    fitted: dict[str, tuple[Any, float]] = {}
+    features, seed = FeatureSet(development.facts.attributes), development.facts.seed
+    for name in sorted(names, key=list(MODELS).index):
+        spec, started = MODELS[name], time.perf_counter()
+        members = {member: fitted[member] for member in spec.members if member in fitted}
+        if members and len(members) == len(spec.members):
+            estimators = {member: estimator for member, (estimator, _) in members.items()}
+            fitted[name] = BlendClassifier.from_fitted(estimators), sum(s for _, s in members.values())
+        else:
+            estimator = spec.build(seed, features).fit(*development.fit)
+            fitted[name] = estimator, time.perf_counter() - started
+    return fitted
+
+
+def _developed(
+    name: str, estimator: Any, seconds: float, scores: tuple[Floats, Floats], development: _Development
 ) -> DevelopedModel:
-    started = time.perf_counter()
-    estimator = spec.build(facts.seed)
-    estimator.fit(design_matrix(parts.fit), parts.fit[OUTCOME].to_numpy())
-    seconds = time.perf_counter() - started
-    calibration, held_out = (raw_scores(spec, estimator, p) for p in (parts.calibration, parts.held_out))
-    calibrator = PlattCalibrator("logit" if spec.kind == "classifier" else "asinh")
-    calibrator.fit(calibration, parts.calibration[OUTCOME].to_numpy())
+    calibration, held_out = scores
+    outcomes = development.calibration[1]
+    choice = choose_calibrator(calibration, outcomes, kind=MODELS[name].kind, seed=development.facts.seed)
+    score = np.concatenate([calibration, held_out])
+    predict = choice.calibrator.predict
     return DevelopedModel(
-        name=spec.name,
+        name=name,
         estimator=estimator,
-        calibrator=calibrator,
-        held_out=classification_metrics(parts.held_out[OUTCOME].to_numpy(), calibrator.predict(held_out)),
-        bins=bins | {SCORE: reference_bins(np.concatenate([calibration, held_out]), "amount")},
-        reference=_scored(spec, estimator, calibrator, sample),
-        facts=facts,
+        calibration=choice,
+        cut_off=theoretical_cut_off(outcomes, predict(calibration), development.costs),
+        held_out=classification_metrics(development.held_out[1], predict(held_out)),
+        bins=development.bins | {SCORE: reference_bins(score, "amount")},
+        reference=_scored(development, score[development.sampled], predict),
+        facts=development.facts,
         fit_seconds=seconds,
     )
 
 
-def _scored(
-    spec: ModelSpec, estimator: Any, calibrator: PlattCalibrator, sample: pl.DataFrame
-) -> pl.DataFrame:
-    score = raw_scores(spec, estimator, sample)
-    columns = [pl.Series(SCORE, score), pl.Series("pd", calibrator.predict(score)), sample[OUTCOME]]
-    return sample.select(ATTRIBUTE_NAMES).with_columns(columns)
+def _scored(development: _Development, score: Floats, predict: Callable[[Floats], Floats]) -> pl.DataFrame:
+    columns = [pl.Series(SCORE, score), pl.Series("pd", predict(score))]
+    return development.sample.select(*ATTRIBUTE_NAMES, *columns, OUTCOME)
 
 
 def split(frame: pl.DataFrame, seed: int) -> Parts:
@@ -244,12 +353,11 @@ def _rows_of(ordered: pl.DataFrame, clients: pl.DataFrame) -> pl.DataFrame:
     return ordered.join(clients.select(CLIENT_ID), on=CLIENT_ID, how="semi", maintain_order="left")
 
 
-def reference_sample(frame: pl.DataFrame, seed: int, rows: int = REFERENCE_ROWS_MAX) -> pl.DataFrame:
-    """At most `rows` rows drawn without replacement, in the order of `frame`."""
-    if frame.height <= rows:
-        return frame
-    chosen = np.random.default_rng(seed).choice(frame.height, size=rows, replace=False)
-    return frame[np.sort(chosen)]
+def sample_positions(rows: int, seed: int, most: int = REFERENCE_ROWS_MAX) -> NDArray[np.int64]:
+    """Positions of at most `most` of `rows` rows, drawn without replacement, rising."""
+    if rows <= most:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(seed).choice(rows, size=most, replace=False))
 
 
 def choose_champion(models: Sequence[DevelopedModel]) -> str:
@@ -318,7 +426,7 @@ def _refused(expected: str, found: str) -> TrainingRefused:
     )
 
 
-def _facts(frame: pl.DataFrame, parts: Parts, seed: int) -> TrainingFacts:
+def _facts(frame: pl.DataFrame, parts: Parts, seed: int, features: FeatureSet) -> TrainingFacts:
     return TrainingFacts(
         rows=frame.height,
         defaulters=int(frame[OUTCOME].sum()),
@@ -328,6 +436,8 @@ def _facts(frame: pl.DataFrame, parts: Parts, seed: int) -> TrainingFacts:
         held_out_rows=parts.held_out.height,
         held_out_defaulters=int(parts.held_out[OUTCOME].sum()),
         seed=seed,
+        attributes=features.policy,
+        features=features.names,
     )
 
 

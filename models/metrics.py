@@ -112,11 +112,14 @@ def expected_calibration_error(y: ArrayLike, pd: ArrayLike, bins: int = ECE_BINS
     labels, scores = _checked(y, pd)
     if not labels.size:
         raise ValueError("no rows")
-    edges = np.unique(np.quantile(scores, np.linspace(0, 1, bins + 1)[1:-1], method="inverted_cdf"))
-    index = np.searchsorted(edges, scores, side="left")
-    observed = np.bincount(index, weights=labels, minlength=edges.size + 1)
-    stated = np.bincount(index, weights=scores, minlength=edges.size + 1)
-    return float(np.abs(observed - stated).sum() / labels.size)
+    index = equal_count_bins(scores, bins)
+    return float(np.abs(np.bincount(index, weights=labels - scores)).sum() / labels.size)
+
+
+def equal_count_bins(pd: Floats, bins: int = ECE_BINS) -> NDArray[np.intp]:
+    """(n,) number of each row's bin, from 0; bins hold about equally many rows, and equal PDs share one."""
+    edges = np.unique(np.quantile(pd, np.linspace(0, 1, bins + 1)[1:-1], method="inverted_cdf"))
+    return np.searchsorted(edges, pd, side="left")
 
 
 # --- figures of a decision ---------------------------------------------------------------------------

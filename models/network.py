@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -21,6 +21,10 @@ from creditflow.errors import TrainingDiverged
 Schedule = Literal["cosine", "constant"]
 
 LOG_VARIANCE = (-8.0, 4.0)
+# Standard deviation, about 1, of the input scalings that set the members of an ensemble apart.
+MEMBER_SPREAD = 0.5
+# A smaller move of a unit's input counts as none: the ratio of two such numbers is rounding error.
+STILL = 1e-6
 
 
 @contextmanager
@@ -39,7 +43,11 @@ def single_thread() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a network: `amounts` numbers, and one softmax for each of `codes` (its categories)."""
+    """Sizes of a network: `amounts` numbers, and one softmax for each of `codes` (its categories).
+
+    `members` networks share their weights; the decoder rebuilds the amounts at the positions
+    `reconstructed` (None: all of them) and every code, and with `labelled` it is told the label.
+    """
 
     amounts: int
     codes: tuple[int, ...]
@@ -48,6 +56,14 @@ class Shape:
     decoder_units: int
     latent_dim: int
     head: bool
+    members: int = 1
+    reconstructed: tuple[int, ...] | None = None
+    labelled: bool = False
+
+    @property
+    def rebuilt(self) -> tuple[int, ...]:
+        """Positions of the amounts that the decoder rebuilds."""
+        return tuple(range(self.amounts)) if self.reconstructed is None else self.reconstructed
 
     @property
     def width(self) -> int:
@@ -62,26 +78,44 @@ class Batch(NamedTuple):
     codes: Tensor
     label: Tensor | None = None
 
+    def repeat(self, members: int) -> Self:
+        """Every row `members` times in a row, as the encoder gives its latents."""
+        if members == 1:
+            return self
+        parts = (None if part is None else part.repeat_interleave(members, dim=0) for part in self)
+        return type(self)(*parts)
+
 
 class Network(nn.Module):
     """Encoder → latent mean and log-variance → decoder, with an optional head on the latent means.
 
     The encoder sees `width` inputs; the decoder gives a mean for each amount, with one learned standard
     deviation an amount, and logits for each category (Kingma and Welling 2014, arXiv 1312.6114, with a
-    likelihood a column).
+    likelihood a column). A decoder that is told the label (p(x | z, y) of Kingma et al. 2014, arXiv
+    1406.5298, section 2.1) leaves the latents free of what the label explains anyway.
+
+    Several members share every matrix and differ in a scaling of their inputs, their biases and their heads
+    (the parameter-efficient ensemble of Gorishniy et al. 2025, TabM, arXiv 2410.24210, section 3.4). A row
+    then has one latent a member: wherever n rows go in, members · n latents come out, row by row and within
+    a row member by member.
     """
+
+    scale: Tensor | None
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
+        single = shape.members == 1
         sizes = [shape.width, *[shape.hidden_units] * shape.hidden_layers]
-        self.encoder = nn.ModuleList(_linear(a, b) for a, b in pairwise(sizes))
+        self.encoder = nn.ModuleList(_linear(a, b, bias=single) for a, b in pairwise(sizes))
         self.mean = _linear(sizes[-1], shape.latent_dim)
         self.log_variance = _linear(sizes[-1], shape.latent_dim)
-        self.decoder = _linear(shape.latent_dim, shape.decoder_units)
-        self.output = _linear(shape.decoder_units, shape.width)
-        self.log_sigma = nn.Parameter(torch.zeros(shape.amounts, dtype=torch.float32))
-        self.head = _linear(shape.latent_dim, 1) if shape.head else None
+        self.decoder = _linear(shape.latent_dim + shape.labelled, shape.decoder_units)
+        self.output = _linear(shape.decoder_units, len(shape.rebuilt) + sum(shape.codes))
+        self.log_sigma = nn.Parameter(torch.zeros(len(shape.rebuilt), dtype=torch.float32))
+        self.head = _linear(shape.latent_dim, shape.members) if shape.head else None
+        self.register_parameter("scale", None if single else _empty(shape.members, shape.width))
+        self.biases = nn.ParameterList(_empty(shape.members, b) for b in ([] if single else sizes[1:]))
         self.register_buffer("offsets", _offsets(shape.codes), persistent=False)
 
     def initialise(self, generator: torch.Generator, base_log_odds: float = 0.0) -> None:
@@ -92,8 +126,13 @@ class Network(nn.Module):
         with torch.no_grad():
             for layer in (m for m in self.modules() if isinstance(m, nn.Linear)):
                 bound = 1 / math.sqrt(layer.in_features)
-                for parameter in (layer.weight, layer.bias):
+                for parameter in layer.parameters():
                     parameter.uniform_(-bound, bound, generator=generator)
+            if self.scale is not None:
+                self.scale.normal_(1.0, MEMBER_SPREAD, generator=generator)
+                for layer, bias in zip(self.encoder, self.biases, strict=True):
+                    bound = 1 / math.sqrt(layer.in_features)
+                    bias.uniform_(-bound, bound, generator=generator)
             if self.head is not None:
                 self.head.bias.fill_(base_log_odds)
 
@@ -104,27 +143,53 @@ class Network(nn.Module):
         return torch.cat([batch.amounts, onehot], dim=1)
 
     def encode(self, inputs: Tensor, drop: Callable[[Tensor], Tensor] = lambda x: x) -> tuple[Tensor, Tensor]:
-        """Latent mean and log-variance, both (n, latent_dim)."""
-        hidden = inputs
-        for layer in self.encoder:
-            hidden = drop(functional.relu(layer(hidden)))
+        """Latent mean and log-variance, both (members · n, latent_dim)."""
+        hidden = drop(functional.relu(self._first(inputs)))
+        for depth, layer in enumerate(self.encoder[1:], 1):
+            hidden = layer(hidden)
+            if self.scale is not None:
+                hidden = hidden.view(-1, *self.biases[depth].shape).add(self.biases[depth]).flatten(0, 1)
+            hidden = drop(functional.relu(hidden))
         return self.mean(hidden), self.log_variance(hidden).clamp(*LOG_VARIANCE)
 
-    def decode(self, latent: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Mean of each amount (n, a), and logits (n, k) of each coded column."""
+    def _first(self, inputs: Tensor) -> Tensor:
+        """(members · n, hidden_units) the first layer before its ReLU."""
+        layer = self.encoder[0]
+        if self.scale is None:
+            return layer(inputs)
+        # Scaling the weights is scaling the inputs, on far fewer numbers.
+        weights = (layer.weight * self.scale[:, None]).flatten(0, 1)
+        return functional.linear(inputs, weights, self.biases[0].flatten()).view(-1, self.shape.hidden_units)
+
+    def decode(self, latent: Tensor, label: Tensor | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Mean of each rebuilt amount (n, a), and logits (n, k) of each coded column."""
+        if self.shape.labelled:
+            assert label is not None  # noqa: S101 - such a network decodes in training alone
+            latent = torch.cat([latent, label[:, None]], dim=1)
         output = self.output(functional.silu(self.decoder(latent)))
-        amounts, *codes = output.split([self.shape.amounts, *self.shape.codes], dim=1)
+        amounts, *codes = output.split([len(self.shape.rebuilt), *self.shape.codes], dim=1)
         return amounts, tuple(codes)
 
-    def logit(self, mean: Tensor) -> Tensor:
-        """(n,) log-odds of the second class, from the latent means."""
+    def targets(self, batch: Batch) -> Tensor:
+        """(n, a) the amounts that `decode` should give back."""
+        if self.shape.reconstructed is None:
+            return batch.amounts
+        return batch.amounts[:, list(self.shape.reconstructed)]
+
+    def logits(self, mean: Tensor) -> Tensor:
+        """(n, members) log-odds of the second class, from the latent means."""
         assert self.head is not None  # noqa: S101 - only a classifier asks
-        return self.head(mean).squeeze(1)
+        a_member = mean.view(-1, self.shape.members, self.shape.latent_dim)
+        return (a_member * self.head.weight).sum(dim=2) + self.head.bias
 
 
-def _linear(inputs: int, outputs: int) -> nn.Linear:
+def _linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:
     # nn.Linear alone would draw its weights from torch's global generator.
-    return nn.utils.skip_init(nn.Linear, inputs, outputs, dtype=torch.float32)
+    return nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias, dtype=torch.float32)
+
+
+def _empty(*sizes: int) -> nn.Parameter:
+    return nn.Parameter(torch.empty(sizes, dtype=torch.float32))
 
 
 def _offsets(sizes: Sequence[int]) -> Tensor:
@@ -141,7 +206,7 @@ def deviations(network: Network, batch: Batch, latent: Tensor) -> Tensor:
     zero; like a standardised amount its square is twice a negative log-likelihood.
     """
     amounts, codes = network.decode(latent)
-    return torch.cat([batch.amounts - amounts, (2 * surprises(batch, codes)).sqrt()], dim=1)
+    return torch.cat([network.targets(batch) - amounts, (2 * surprises(batch, codes)).sqrt()], dim=1)
 
 
 def surprises(batch: Batch, logits: Sequence[Tensor]) -> Tensor:
@@ -156,16 +221,16 @@ def surprises(batch: Batch, logits: Sequence[Tensor]) -> Tensor:
 
 def mixed_reconstruction(network: Network, batch: Batch, latent: Tensor) -> Tensor:
     """Negative log-likelihood, summed over columns (Gaussian or categorical), mean over rows."""
-    amounts, codes = network.decode(latent)
-    scaled = (batch.amounts - amounts) * torch.exp(-network.log_sigma)
+    amounts, codes = network.decode(latent, batch.label)
+    scaled = (network.targets(batch) - amounts) * torch.exp(-network.log_sigma)
     gaussian = (scaled**2 / 2 + network.log_sigma).sum(dim=1)
     return (gaussian + surprises(batch, codes).sum(dim=1)).mean()
 
 
 def squared_reconstruction(network: Network, batch: Batch, latent: Tensor) -> Tensor:
     """Mean squared error over rows and columns; every column is an amount."""
-    amounts, _ = network.decode(latent)
-    return functional.mse_loss(amounts, batch.amounts)
+    amounts, _ = network.decode(latent, batch.label)
+    return functional.mse_loss(amounts, network.targets(batch))
 
 
 def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -175,7 +240,10 @@ def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Objective:
-    """label_weight · cross-entropy + elbo_weight · (reconstruction + beta · KL)."""
+    """Cross-entropy + elbo_weight · (reconstruction + beta · KL); of an ensemble the mean over members.
+
+    Each member is trained on its own cross-entropy: averaged before the loss they would lean on each other.
+    """
 
     likelihood: Literal["mixed", "gaussian"]
     beta: float
@@ -184,16 +252,22 @@ class Objective:
     input_noise: float
 
     def __call__(self, network: Network, batch: Batch, noise: "Noise") -> Tensor:
-        inputs = network.inputs(batch)
+        seen = batch
         if self.input_noise:
-            inputs = inputs + self.input_noise * noise.normal(inputs)
-        mean, log_variance = network.encode(inputs, lambda hidden: noise.drop(hidden, self.dropout))
+            # A code is a category or it is not: noise belongs to the amounts.
+            seen = batch._replace(amounts=batch.amounts + self.input_noise * noise.normal(batch.amounts))
+        mean, log_variance = network.encode(
+            network.inputs(seen), lambda hidden: noise.drop(hidden, self.dropout)
+        )
         latent = mean + torch.exp(log_variance / 2) * noise.normal(mean)
         reconstruct = mixed_reconstruction if self.likelihood == "mixed" else squared_reconstruction
-        loss = reconstruct(network, batch, latent) + self.beta * divergence(mean, log_variance)
+        rebuilt = reconstruct(network, batch.repeat(network.shape.members), latent)
+        loss = rebuilt + self.beta * divergence(mean, log_variance)
         if batch.label is None:
             return loss
-        fit = functional.binary_cross_entropy_with_logits(network.logit(mean), batch.label)
+        logits = network.logits(mean)
+        label = batch.label[:, None].expand_as(logits)
+        fit = functional.binary_cross_entropy_with_logits(logits, label)
         return fit + self.elbo_weight * loss
 
 
@@ -208,11 +282,15 @@ class Noise:
         return drawn.to(like.device)
 
     def drop(self, hidden: Tensor, share: float) -> Tensor:
-        """Dropout; torch's own takes no generator."""
+        """Dropout, `share` rounded to a 65,536th; torch's own takes no generator."""
         if share == 0:
             return hidden
-        kept = torch.empty(hidden.shape, dtype=hidden.dtype).bernoulli_(1 - share, generator=self.generator)
-        return hidden * kept.to(hidden.device) / (1 - share)
+        # One number of 64 bits decides over four units: drawing one for each took a third of the fit.
+        drawn = torch.empty(-(-hidden.numel() // 4), dtype=torch.int64)
+        drawn.random_(-(2**63), None, generator=self.generator)
+        kept = drawn.view(torch.int16)[: hidden.numel()] >= round(share * 2**16) - 2**15
+        kept = kept.view(hidden.shape).to(hidden.device, hidden.dtype)
+        return hidden * kept.mul_(1 / (1 - share))
 
     def shuffle(self, rows: int) -> Tensor:
         return torch.randperm(rows, generator=self.generator)
@@ -290,14 +368,16 @@ class _Descent:
         self.steps = steps_an_epoch * settings.epochs
         self.done = 0
         # Decay pulls weights to zero; on a bias or a learned σ it would only shift the answer.
-        matrices = [p for p in self.parameters if p.ndim > 1]
-        vectors = [p for p in self.parameters if p.ndim <= 1]
+        matrices = [m.weight for m in network.modules() if isinstance(m, nn.Linear)]
+        chosen = set(map(id, matrices))
+        vectors = [p for p in self.parameters if id(p) not in chosen]
         self.optimizer = torch.optim.AdamW(
             [
                 {"params": matrices, "weight_decay": settings.weight_decay},
                 {"params": vectors, "weight_decay": 0.0},
             ],
             lr=settings.learning_rate,
+            fused=True,
         )
         self.average = [p.detach().clone() for p in self.parameters]
 
@@ -331,6 +411,101 @@ class _Descent:
             with torch.no_grad():
                 for parameter, mean in zip(self.parameters, self.average, strict=True):
                     parameter.copy_(mean)
+
+
+# ---- Folded for scoring ----------------------------------------------------------------------------------
+
+
+class Member(NamedTuple):
+    """One member as a plain ReLU network: layers of (weight, bias), and the layer that gives its log-odds."""
+
+    layers: tuple[tuple[Tensor, Tensor], ...]
+    head: tuple[Tensor, Tensor]
+
+
+class Folded:
+    """Trained classifiers as their score needs them: log-odds of (n, width) inputs, averaged over members.
+
+    `networks` are of one shape; the members of all of them count alike.
+
+    Scalings are folded into the first weights, and latent mean, head and the average over members into one
+    vector a member: a row costs one product with each matrix and nothing else. Decoder and log-variances
+    play no part. What is left is piecewise linear.
+    """
+
+    def __init__(self, networks: Sequence[Network]) -> None:
+        self.network = networks[0]
+        each = self.network.shape.members
+        share = 1 / (each * len(networks))
+        self.members = tuple(_member(net, k, share) for net in networks for k in range(each))
+        # oneDNN's products use wider registers than the default ones on many processors.
+        first = self.members[0].head[0]
+        self.packed = first.device.type == "cpu" and torch.backends.mkldnn.is_available()
+        self.ready = tuple(map(_packed, self.members)) if self.packed else self.members
+
+    def logit(self, inputs: Tensor) -> Tensor:
+        """(n,) log-odds of the second class."""
+        rows = inputs.to_mkldnn() if self.packed else inputs
+        total = inputs.new_zeros(len(inputs), 1)
+        for layers, head in self.ready:
+            hidden = rows
+            for layer in layers:
+                hidden = functional.linear(hidden, *layer).relu_()
+            part = functional.linear(hidden, *head)
+            total += part.to_dense() if self.packed else part
+        return total.squeeze(1)
+
+    def contributions(self, inputs: Tensor, reference: Tensor) -> Tensor:
+        """(n, width) what each input adds to the log-odds of `reference` (width,).
+
+        DeepLIFT with the Rescale rule (Shrikumar, Greenside and Kundaje 2017, ICML, section 3.5.1): through a
+        ReLU whose input moved by Δz and whose output by Δh from the reference, contributions are carried by
+        the factor Δh / Δz. They sum to the difference in log-odds (section 3.1).
+        """
+        total = torch.zeros_like(inputs)
+        for member in self.members:
+            total += _multipliers(member, inputs, reference[None])
+        return total * (inputs - reference)
+
+
+def _member(network: Network, k: int, share: float) -> Member:
+    """Member k with `share` of the average, folded in float64 and rounded once."""
+    assert network.head is not None  # noqa: S101 - only a classifier is folded
+    single = network.scale is None
+    weights = [layer.weight.double() for layer in network.encoder]
+    if network.scale is not None:
+        weights[0] = weights[0] * network.scale[k].double()
+    biases = [layer.bias for layer in network.encoder] if single else [bias[k] for bias in network.biases]
+    head = network.head.weight[k].double() * share
+    vector = head @ network.mean.weight.double()
+    constant = head @ network.mean.bias.double() + network.head.bias[k].double() * share
+    layers = zip((w.float() for w in weights), (b.float() for b in biases), strict=True)
+    return Member(tuple(layers), (vector.float()[None], constant.float()[None]))
+
+
+def _packed(member: Member) -> Member:
+    layers = tuple((weight.to_mkldnn(), bias.to_mkldnn()) for weight, bias in member.layers)
+    return Member(layers, (member.head[0].to_mkldnn(), member.head[1].to_mkldnn()))
+
+
+def _multipliers(member: Member, inputs: Tensor, reference: Tensor) -> Tensor:
+    """(n, width) factors that turn each input's distance from the reference into its contribution."""
+    factors, hidden, known = [], inputs, reference
+    for layer in member.layers:
+        before, known_before = functional.linear(hidden, *layer), functional.linear(known, *layer)
+        hidden, known = before.relu(), known_before.relu()
+        factors.append(_rescale(before, hidden, known_before, known))
+    carried = factors[-1] * member.head[0]
+    for (weight, _), factor in zip(reversed(member.layers[1:]), reversed(factors[:-1]), strict=True):
+        carried = (carried @ weight) * factor
+    return carried @ member.layers[0][0]
+
+
+def _rescale(before: Tensor, after: Tensor, known_before: Tensor, known_after: Tensor) -> Tensor:
+    moved = before - known_before
+    # Where nothing moved the ratio is 0 / 0 and its limit is the slope.
+    still = moved.abs() < STILL
+    return torch.where(still, (before > 0).to(moved.dtype), (after - known_after) / moved)
 
 
 # ---- Weights as arrays -----------------------------------------------------------------------------------

@@ -4,18 +4,50 @@ Amounts are read in float64 up to the last step: in float32 two amounts that dif
 on the same side of a quantile, and change a score.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
 from scipy.special import ndtri
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+
+from creditflow.errors import TrainingRefused
 
 Scaling = Literal["quantile", "standard"]
 
 CLIP = 3.0
 STANDARD_CLIP = 1e6
 MAX_CATEGORIES = 255
+# So many rows of all columns stay near the processor while they are looked up.
+LOOK_UP_ROWS = 2048
+
+
+def binary_labels(y: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The two labels, sorted, and y (n,) as 0 and 1; `name` is the estimator's, for the error.
+
+    Raises:
+        TrainingRefused: y holds one class only.
+        ValueError: more than two classes, or numbers that are no classes.
+    """
+    check_classification_targets(y)
+    kind = type_of_target(y, input_name="y", raise_unknown=True)
+    if kind != "binary":
+        # The wording is the one that scikit-learn's own checks look for.
+        raise ValueError(f"Only binary classification is supported. The type of the target is {kind}.")
+    classes, label = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise TrainingRefused(
+            f"training of {name}",
+            expected="outcomes of two classes",
+            found=f"one class only: every label is {classes.tolist()[0]!r}",
+            remedy="Add months in which both outcomes occur.",
+        )
+    return classes, label
+
+
+# ---- One column ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -102,6 +134,64 @@ class CodeColumn:
         return cls(index, categories)
 
 
+# ---- Many columns at once --------------------------------------------------------------------------------
+
+
+class LookUp:
+    """Quantile scaling of many columns at once, to the last digit what `NumericColumn` gives one by one.
+
+    A binary search without branches: every column's knots lie in one array, filled up with infinities to the
+    same power of two, and each halving is one comparison over all values. numpy's own search, one value
+    after the other, takes four times as long.
+    """
+
+    def __init__(self, columns: Sequence[NumericColumn]) -> None:
+        # Columns of few knots need few halvings: last come those that need fewest.
+        self.columns = tuple(sorted(columns, key=lambda column: -len(column.knots)))
+        depths = np.array([(len(column.knots) - 1).bit_length() for column in self.columns], dtype=np.int64)
+        self.size = 2 ** int(depths.max(initial=0))
+        # (halvings,) the columns that still need it, widest step first.
+        self.halvings = [(2**d, int((depths > d).sum())) for d in reversed(range(depths.max(initial=0)))]
+        self.knots = self._table(lambda column: column.knots, np.inf)
+        self.scores = self._table(lambda column: column.scores, 0.0)
+        self.slopes = self._table(_slopes, 0.0)
+        self.starts = np.arange(len(self.columns), dtype=np.int64)[:, None] * self.size
+        self.lowest = np.array([[column.knots[0]] for column in self.columns]).reshape(-1, 1)
+        self.highest = np.array([[column.knots[-1]] for column in self.columns]).reshape(-1, 1)
+
+    def _table(self, values: Callable[[NumericColumn], np.ndarray], filling: float) -> np.ndarray:
+        table = np.full((len(self.columns), self.size), filling)
+        for row, column in zip(table, self.columns, strict=True):
+            found = values(column)
+            row[: len(found)] = found
+        return table.ravel()
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """(columns, n) scores of (columns, n) values, rows in the order of `columns`; overwrites values."""
+        np.clip(values, self.lowest, self.highest, out=values)
+        place = np.empty(values.shape, dtype=np.int64)
+        place[:] = self.starts
+        for step, needing in self.halvings:
+            here = place[:needing]
+            # A place plus the step never leaves its column, so that clipping the index changes nothing.
+            above = self.knots[step:].take(here, mode="clip") <= values[:needing]
+            here += above * np.int64(step)
+        values -= self.knots.take(place, mode="clip")
+        values *= self.slopes.take(place, mode="clip")
+        values += self.scores.take(place, mode="clip")
+        return values
+
+
+def _slopes(column: NumericColumn) -> np.ndarray:
+    """Rise from each knot to the next; zero after the last, and where two are too close for a number."""
+    with np.errstate(over="ignore"):
+        rise = np.diff(column.scores) / np.diff(column.knots)
+    return np.where(np.isfinite(rise), rise, 0.0)
+
+
+# ---- All columns -----------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class Encoding:
     """All columns of a matrix (n, p): amounts first, then codes one-hot."""
@@ -140,14 +230,44 @@ class Encoding:
         """(n, number of amounts) float32."""
         scaled = np.empty((len(X), len(self.numeric)), dtype=np.float32)
         for position, column in enumerate(self.numeric):
-            scaled[:, position] = column(X[:, column.index])
+            if column.scaling == "standard":
+                scaled[:, position] = column(X[:, column.index])
+        look_up, chosen, places = self._quantiles
+        for start in range(0, len(X) if look_up.columns else 0, LOOK_UP_ROWS):
+            rows = slice(start, start + LOOK_UP_ROWS)
+            values = X[rows].T.take(chosen, axis=0)
+            scaled[rows, places] = look_up(values).T
         return scaled
+
+    @cached_property
+    def _quantiles(self) -> tuple[LookUp, np.ndarray, np.ndarray]:
+        """The look-up of the quantile-scaled amounts, their positions in X and among the amounts."""
+        look_up = LookUp([column for column in self.numeric if column.scaling == "quantile"])
+        position = {column.index: place for place, column in enumerate(self.numeric)}
+        chosen = np.array([column.index for column in look_up.columns], dtype=np.int64)
+        places = np.array([position[j] for j in chosen.tolist()], dtype=np.int64)
+        return look_up, chosen, places
 
     def positions(self, X: np.ndarray) -> np.ndarray:
         """(n, number of codes) int64: which category each value is."""
         found = np.empty((len(X), len(self.codes)), dtype=np.int64)
         for position, column in enumerate(self.codes):
             found[:, position] = column(X[:, column.index])
+        return found
+
+    def mean_input(self, X: np.ndarray) -> np.ndarray:
+        """(amounts + categories,) float64 mean over rows of the encoded columns, codes as shares."""
+        positions = self.positions(X)
+        shares = [np.bincount(positions[:, i], minlength=size) / len(X) for i, size in enumerate(self.sizes)]
+        return np.concatenate([self.amounts(X).mean(axis=0, dtype=np.float64), *shares])
+
+    def by_column(self, encoded: np.ndarray) -> np.ndarray:
+        """(n, p) in the order of X from (n, amounts + categories): a code's categories are summed."""
+        found = np.empty((len(encoded), len(self.order)), dtype=encoded.dtype)
+        found[:, [c.index for c in self.numeric]] = encoded[:, : len(self.numeric)]
+        starts = len(self.numeric) + np.cumsum([0, *self.sizes])
+        for column, start, end in zip(self.codes, starts[:-1], starts[1:], strict=True):
+            found[:, column.index] = encoded[:, start:end].sum(axis=1)
         return found
 
     # ---- State: plain arrays and JSON ---------------------------------------------------------------------

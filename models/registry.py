@@ -9,56 +9,89 @@ from typing import Any, Literal
 
 import numpy as np
 
-from models.features import CATEGORICAL_INDICES
+from models.features import FeatureSet
 
 Kind = Literal["classifier", "anomaly"]
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One model: `build(seed)` gives an unfitted estimator of the (n, 23) matrix and labels 0 and 1."""
+    """One model: `build(seed, features)` gives an unfitted estimator of the feature matrix and labels 0, 1.
+
+    `members` names the models that a blend is made of; they stand before it in the registry, and a set that
+    holds them all does not fit them twice.
+    """
 
     name: str
     title: str
-    build: Callable[[int], Any]
+    build: Callable[[int, FeatureSet], Any]
     kind: Kind
+    members: tuple[str, ...] = ()
 
 
 def raw_score(estimator: Any, X: np.ndarray) -> np.ndarray:
-    """(n,) float64, higher is riskier: probability of class 1, or a detector's reconstruction error."""
-    if hasattr(estimator, "reconstruction_error"):
-        return estimator.reconstruction_error(X)
+    """(n,) float64, higher is riskier: probability of class 1, or a detector's anomaly score."""
+    if hasattr(estimator, "anomaly_score"):
+        return estimator.anomaly_score(X)
     return estimator.predict_proba(X)[:, 1]
 
 
-def _logistic(seed: int) -> Any:
+def _logistic(seed: int, features: FeatureSet) -> Any:
     from models.baselines import make_logistic
 
-    return make_logistic(seed)
+    return make_logistic(seed, features)
 
 
-def _logistic_smote(seed: int) -> Any:
+def _logistic_smote(seed: int, features: FeatureSet) -> Any:
     from models.baselines import make_logistic_smote
 
-    return make_logistic_smote(seed)
+    return make_logistic_smote(seed, features)
 
 
-def _gradient_boosting(seed: int) -> Any:
+def _gradient_boosting(seed: int, features: FeatureSet) -> Any:
     from models.baselines import make_gradient_boosting
 
-    return make_gradient_boosting(seed)
+    return make_gradient_boosting(seed, features)
 
 
-def _vae_anomaly(seed: int) -> Any:
-    from models.vae import VAEAnomalyDetector
+def _vae_anomaly(seed: int, features: FeatureSet) -> Any:
+    from models.anomaly import VAEAnomalyDetector, anomaly_columns, repayment_columns
 
-    return VAEAnomalyDetector(categorical_features=list(CATEGORICAL_INDICES), random_state=seed)
+    return VAEAnomalyDetector(
+        columns=anomaly_columns(features),
+        scored_columns=repayment_columns(features),
+        categorical_features=list(features.code_indices),
+        random_state=seed,
+    )
 
 
-def _vae_supervised(seed: int) -> Any:
+def _vae_ratio(seed: int, features: FeatureSet) -> Any:
+    from models.anomaly import VAELikelihoodRatio, ratio_columns
+
+    return VAELikelihoodRatio(
+        columns=ratio_columns(features),
+        categorical_features=list(features.code_indices),
+        random_state=seed,
+    )
+
+
+def _vae_supervised(seed: int, features: FeatureSet) -> Any:
     from models.vae import VAEClassifier
 
-    return VAEClassifier(categorical_features=list(CATEGORICAL_INDICES), random_state=seed)
+    return VAEClassifier(
+        categorical_features=list(features.code_indices),
+        reconstructed_features=list(features.amount_indices),
+        random_state=seed,
+    )
+
+
+BLENDED = ("vae_supervised", "gradient_boosting")
+
+
+def _blend(seed: int, features: FeatureSet) -> Any:
+    from models.blend import BlendClassifier
+
+    return BlendClassifier({name: MODELS[name].build(seed, features) for name in BLENDED})
 
 
 MODELS: dict[str, ModelSpec] = {
@@ -68,6 +101,8 @@ MODELS: dict[str, ModelSpec] = {
         ModelSpec("logistic_smote", "Logistic regression after SMOTE", _logistic_smote, "classifier"),
         ModelSpec("gradient_boosting", "Histogram gradient boosting", _gradient_boosting, "classifier"),
         ModelSpec("vae_anomaly", "VAE trained on non-defaulters", _vae_anomaly, "anomaly"),
+        ModelSpec("vae_ratio", "Likelihood ratio of two VAEs", _vae_ratio, "classifier"),
         ModelSpec("vae_supervised", "VAE with a classification head", _vae_supervised, "classifier"),
+        ModelSpec("blend", "Blend of VAE and gradient boosting", _blend, "classifier", BLENDED),
     )
 }

@@ -1,10 +1,13 @@
 """Develops the model set where the decision says so, keeps it as artifacts, and names the champion.
 
-The version of a set follows from what went into it (training data, code, seed), so the same month
-developed twice is the same version, bit by bit.
+The version of a set follows from what went into it (training data, code, seed, settings), so the same month
+developed twice is the same version, bit by bit. Its best model is the challenger; it becomes champion through
+the promotion gate (`tasks.gate`). A set that the gate refused stays in the registry and can be promoted by
+hand.
 """
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,11 +20,14 @@ from creditflow.errors import TrainingError
 from creditflow.month import Month
 from sql.warehouse import execute, frame, open_warehouse, transaction
 from tasks.decide import Champion, Decision, Verdict
+from tasks.gate import check_rows, hold
 from tasks.ledger import now
 from tasks.stage import Run, stage
 
 if TYPE_CHECKING:
     from models.develop import DevelopedModel
+
+RUN = "creditflow"
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,7 @@ def develop(run: Run, decision: Decision) -> Developed:
 def _keep(run: Run, decision: Decision) -> Developed:
     with open_warehouse(run.home.warehouse, memory_limit=run.memory_limit) as con, transaction(con):
         _write_decision(con, run, decision, decision.champion)
+        _forget_gate(con, run, replaced=False)
     return Developed(decision.verdict, decision.champion, decision.reason)
 
 
@@ -64,19 +71,30 @@ def _keep(run: Run, decision: Decision) -> Developed:
 
 
 def _retrain(run: Run, decision: Decision) -> Developed:
+    from models.cost import Costs
     from models.develop import choose_champion, training_sha256
     from models.develop import develop as fit_set
 
     data = _training_data(run, decision.training_months)
     data_sha256 = training_sha256(data)
     version = set_version(run, data_sha256)
-    fitted = fit_set(data, seed=run.options.seed)
-    champion = Champion(choose_champion(fitted), version, run.month)
+    options = run.options
+    costs = Costs(options.cost_missed_default, options.cost_refused_good)
+    fitted = fit_set(data, seed=options.seed, attributes=options.attributes, costs=costs)
+    challenger = Champion(choose_champion(fitted), version, run.month)
+    verdict, sample = hold(run, decision, data, next(m for m in fitted if m.name == challenger.model))
+    reason = f"{decision.reason} {challenger} was developed. {verdict.reason}"
+    checks = check_rows(run, decision, challenger, verdict, sample)
     rows = [_save(run, model, version, data_sha256, decision.training_months) for model in fitted]
+    champion = challenger if verdict.promoted else decision.champion
     with open_warehouse(run.home.warehouse, memory_limit=run.memory_limit) as con, transaction(con):
         _write_models(con, version, rows, held_out_rows(run.month, version, fitted))
-        _write_decision(con, run, decision, champion)
-    return Developed(decision.verdict, champion, decision.reason, data.height)
+        _write_decision(con, run, replace(decision, reason=reason), champion)
+        _forget_gate(con, run, replaced=True)
+        insert_frame(con, "insert_gate_checks", pl.DataFrame(checks, infer_schema_length=None))
+        if verdict.promoted:
+            _write_promotion(con, run, decision, challenger, verdict.reason)
+    return Developed(decision.verdict, champion, reason, data.height)
 
 
 def _training_data(run: Run, months: Sequence[Month]) -> pl.DataFrame:
@@ -92,8 +110,16 @@ def _training_data(run: Run, months: Sequence[Month]) -> pl.DataFrame:
 
 def set_version(run: Run, data_sha256: str) -> str:
     """The month of development and eight hexadecimal digits of what went in."""
-    ingredients = f"{data_sha256}|{run.code_version}|{run.options.seed}"
-    return f"{run.month}-{hashlib.sha256(ingredients.encode()).hexdigest()[:8]}"
+    options = run.options
+    ingredients = [
+        data_sha256,
+        run.code_version,
+        options.seed,
+        options.attributes,
+        options.cost_missed_default,
+        options.cost_refused_good,
+    ]
+    return f"{run.month}-{hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:8]}"
 
 
 def artifact_folder(run: Run, version: str, model: str) -> Path:
@@ -119,6 +145,9 @@ def _save(
         "training_sha256": data_sha256,
         "manifest_sha256": save(model, folder, facts),
         "artifact": folder.relative_to(run.home.root).as_posix(),
+        "attributes": model.facts.attributes,
+        "calibrator": model.calibration.chosen,
+        "cut_off": model.cut_off.cut_off,
         "seed": run.options.seed,
         "fit_seconds": model.fit_seconds,
         "code_version": run.code_version,
@@ -170,11 +199,12 @@ def insert_frame(con: duckdb.DuckDBPyConnection, name: str, rows: pl.DataFrame) 
 def _write_decision(
     con: duckdb.DuckDBPyConnection, run: Run, decision: Decision, champion: Champion | None
 ) -> None:
-    execute(con, "delete_decision", month=str(run.month))
+    month = str(run.month)
+    execute(con, "delete_decision", month=month)
     execute(
         con,
         "insert_decision",
-        month=str(run.month),
+        month=month,
         verdict=decision.verdict,
         rule=decision.rule,
         value=decision.value,
@@ -184,4 +214,38 @@ def _write_decision(
         version=champion.version if champion else None,
         run_id=run.run_id,
         decided_at=now(),
+    )
+    rules = [
+        {"month": month, "position": position} | vars(rule)
+        for position, rule in enumerate(decision.rules, start=1)
+    ]
+    execute(con, "delete_retrain_rules", month=month)
+    insert_frame(con, "insert_retrain_rules", pl.DataFrame(rules, infer_schema_length=None))
+
+
+def _forget_gate(con: duckdb.DuckDBPyConnection, run: Run, *, replaced: bool) -> None:
+    """Makes room for what this run says of the gate; what a person's choice answered to is kept."""
+    for table in ("gate_checks", "promotions"):
+        execute(con, f"delete_{table}", month=str(run.month), replaced=replaced)
+
+
+def _write_promotion(
+    con: duckdb.DuckDBPyConnection, run: Run, decision: Decision, challenger: Champion, reason: str
+) -> None:
+    before = decision.champion
+    action = "first" if before is None else "replacement" if decision.unusable else "gate"
+    execute(
+        con,
+        "insert_promotion",
+        promotion_id=f"{action}-{run.month}",
+        month=str(run.month),
+        action=action,
+        model=challenger.model,
+        version=challenger.version,
+        from_model=before.model if before else None,
+        from_version=before.version if before else None,
+        reason=reason,
+        decided_by=RUN,
+        decided_at=now(),
+        run_id=run.run_id,
     )

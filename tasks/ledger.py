@@ -3,6 +3,7 @@
 Kept apart from the stages so that "nothing to do" is answered without importing Prefect or torch.
 """
 
+import getpass
 import hashlib
 import json
 import os
@@ -35,6 +36,14 @@ def now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
+def user() -> str:
+    """Who is at work; a container's user may have a number and no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
 def new_run_id() -> str:
     """Sortable by time, unique without coordination."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:8]}"
@@ -44,13 +53,15 @@ def new_run_id() -> str:
 
 
 def fingerprint(home: Home, month: Month, options: object) -> str:
-    """A digest of all that decides a month's rows: files, champion in force, options and code."""
+    """A digest of all that decides a month's rows: files, champion in force or chosen, options and code."""
     with open_warehouse(home.warehouse) as con:
         champion = execute(con, "champion_before", month=str(month))
+        chosen = [row[:2] for row in execute(con, "chosen_for", month=str(month))]
     facts = {
         "clients": _digest(home, "clients", month),
         "outcomes": {str(m): _digest(home, "outcomes", m) for m in _earlier_outcomes(home, month)},
         "champion": champion,
+        "chosen": chosen,
         "options": asdict(options),  # type: ignore[call-overload]
         "code": code_version(),
     }

@@ -5,7 +5,7 @@ All on all rows: drift streams counts per bin, so memory does not grow with the 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
@@ -13,6 +13,7 @@ import polars as pl
 
 from creditflow.month import Month
 from sql.warehouse import execute, frame, open_warehouse, transaction
+from tasks.derived import due_months, record_made
 from tasks.develop import artifact_folder, insert_frame
 from tasks.score import BATCH_ROWS
 from tasks.stage import Run, stage
@@ -45,21 +46,6 @@ def monitor(run: Run) -> Monitored:
         for month, made_from in measured.items():
             _store_performance(con, month, made_from)
     return Monitored(tuple(sorted({*drifted, *measured})))
-
-
-Product = Literal["drift", "performance", "report"]
-
-
-def due_months(con: duckdb.DuckDBPyConnection, month: Month, product: Product) -> dict[Month, str]:
-    """Months up to `month` whose product is older than what it is made from, each with the latter."""
-    due = execute(con, "due_months", month=str(month), product=product)
-    return {Month.parse(text): made_from for text, made_from in due}
-
-
-def record_made(con: duckdb.DuckDBPyConnection, month: Month, product: Product, made_from: str) -> None:
-    """Writes down what a product was made from. The caller holds the transaction."""
-    execute(con, "forget_derived", month=str(month), product=product)
-    execute(con, "record_derived", month=str(month), product=product, made_from=made_from)
 
 
 # ── Drift ───────────────────────────────────────────────────────────────────────────────────────

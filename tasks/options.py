@@ -1,6 +1,7 @@
 """The options of a run: what, besides files, models and code, decides its rows."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -10,10 +11,21 @@ class Options:
     seed: int = 42
     max_quarantine_share: float = 0.05
     max_model_age_months: int = 6
+    max_drift_psi: float = 0.25
+    max_auc_decay: float = 0.05
+    gate_confidence: float = 0.9
+    gate_margin_auc: float = 0.02
+    gate_margin_brier: float = 0.005
+    gate_max_psi: float = 0.25
     training_window_months: int = 12
     training_max_rows: int = 200_000
     base_points: int = 600
     base_odds: float = 30
     points_to_double: float = 20
+    attributes: Literal["unprotected", "all"] = "unprotected"
+    cost_missed_default: float = 5
+    cost_refused_good: float = 1
+    explain_up_to: int = 1_000_000
+    explain_share: float = 0.1
     report_sample_rows: int = 50_000
     evidently: bool = True

@@ -9,8 +9,8 @@ import polars as pl
 from creditflow.month import Month
 from sql import publish as database
 from sql.warehouse import execute, open_warehouse, transaction
+from tasks.derived import due_months, record_made
 from tasks.develop import artifact_folder
-from tasks.monitor import due_months, record_made
 from tasks.stage import Run, stage
 
 
@@ -23,8 +23,12 @@ class Reported:
 
 @stage("report")
 def report(run: Run) -> Reported:
-    """Builds the run's pack, and that of every earlier month with new scores or outcomes."""
+    """Builds the cards that changed, the run's pack, and that of every month with new scores or outcomes."""
+    from tasks.reports.cards import build_cards
+
     with open_warehouse(run.home.warehouse, memory_limit=run.memory_limit) as con:
+        # Before the packs, which link the cards that are there.
+        build_cards(con, run.home.reports, run.home.root)
         due = due_months(con, run.month, "report")
         # The run's own pack is built always: it tells of the run.
         months = sorted({*due, run.month})

@@ -1,12 +1,14 @@
-"""Scores every accepted client of a month by champion and challengers, in a bounded stream.
+"""Scores every accepted client of a month by champion and challengers, and explains the champion's scores.
 
-A month that was loaded before there was any model is scored as soon as there is one.
+Both are bounded streams. A month that was loaded before there was any model is scored as soon as there is
+one.
 """
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import polars as pl
@@ -15,15 +17,20 @@ import pyarrow.parquet as pq
 from creditflow.month import Month
 from sql.warehouse import execute, open_warehouse, transaction
 from tasks.decide import Champion
-from tasks.develop import Developed
+from tasks.derived import record_made
+from tasks.develop import Developed, insert_frame
 from tasks.ledger import now
 from tasks.options import Options
 from tasks.stage import Run, stage
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from models.develop import DevelopedModel
 
 BATCH_ROWS = 100_000
+# The one-class VAE: it says what is unusual about a client, whichever model is champion.
+DETECTOR = "vae_anomaly"
 
 
 @dataclass(frozen=True)
@@ -56,23 +63,32 @@ def _months(con: duckdb.DuckDBPyConnection, month: Month) -> list[Month]:
 
 
 def _is_scored(con: duckdb.DuckDBPyConnection, run: Run, month: Month, champion: Champion) -> bool:
-    """Whether the month's scores are of this very version, file and code, and complete."""
+    """Whether the month's scores are of this very version, file, code and settings, and complete."""
     sha256, _, _, accepted = execute(con, "current_file", month=str(month), kind="clients")[0][:4]
     models = len(execute(con, "models_of_version", version=champion.version))
     wanted = (champion.version, sha256, run.code_version, champion.model, accepted * models)
-    return execute(con, "score_state", month=str(month)) == [wanted]
+    return execute(con, "score_state", month=str(month)) == [wanted] and execute(
+        con, "scored_with", month=str(month)
+    ) == [(_settings(run.options),)]
+
+
+def _settings(options: Options) -> str:
+    """The settings that show in a month's scores and reasons."""
+    names = ("base_points", "base_odds", "points_to_double", "explain_up_to", "explain_share")
+    return json.dumps({name: getattr(options, name) for name in names})
 
 
 def load_set(con: duckdb.DuckDBPyConnection, run: Run, version: str) -> dict[str, "DevelopedModel"]:
     """Every model of a set, by name, its artifact checked against the manifest's sum on record.
 
     Raises:
-        ArtifactError: an artifact is missing, damaged or newer than this code.
+        ArtifactError: an artifact is missing, damaged, or not of this version of the code.
     """
     from models.artifacts import load
 
+    shared: dict[str, Any] = {}
     rows = execute(con, "models_of_version", version=version)
-    return {name: load(run.home.root / folder, manifest) for name, folder, manifest, _ in rows}
+    return {name: load(run.home.root / folder, manifest, shared) for name, folder, manifest, _ in rows}
 
 
 # ── One month ───────────────────────────────────────────────────────────────────────────────────
@@ -85,27 +101,40 @@ def _score_month(
     champion: Champion,
     models: Mapping[str, "DevelopedModel"],
 ) -> int:
-    target = run.home.work / f"scores_{month}.parquet"
-    rows = _write_scores(con, run.options, month, champion.model, models, target)
-    basis = _basis(con, run, month, champion)
-    sha256 = execute(con, "current_file", month=str(month), kind="clients")[0][0]
+    from models.reasons import reason_texts
+
+    scores, reasons = (run.home.work / f"{kind}_{month}.parquet" for kind in ("scores", "reasons"))
+    rows = _write(scores, _scores(client_batches(con, month), run.options, champion.model, models))
+    explained = _write(reasons, _reasons(con, run.options, month, champion.model, models, scores))
     with transaction(con):
         execute(con, "archive_scores", month=str(month), run_id=run.run_id)
-        execute(con, "delete_scores", month=str(month))
-        execute(
-            con,
-            "insert_scores",
-            month=str(month),
-            version=champion.version,
-            basis=basis,
-            run_id=run.run_id,
-            sha256=sha256,
-            code_version=run.code_version,
-            scored_at=now(),
-            path=str(target),
-        )
-    target.unlink()
+        for table in ("scores", "reasons"):
+            execute(con, f"delete_{table}", month=str(month))
+        _insert_scores(con, run, month, champion, scores)
+        if explained:
+            execute(con, "insert_reasons", month=str(month), version=champion.version, path=str(reasons))
+        insert_frame(con, "replace_reason_texts", pl.DataFrame(reason_texts()))
+        record_made(con, month, "scores", _settings(run.options))
+    for path in (scores, reasons):
+        path.unlink(missing_ok=True)
     return rows
+
+
+def _insert_scores(
+    con: duckdb.DuckDBPyConnection, run: Run, month: Month, champion: Champion, path: Path
+) -> None:
+    execute(
+        con,
+        "insert_scores",
+        month=str(month),
+        version=champion.version,
+        basis=_basis(con, run, month, champion),
+        run_id=run.run_id,
+        sha256=execute(con, "current_file", month=str(month), kind="clients")[0][0],
+        code_version=run.code_version,
+        scored_at=now(),
+        path=str(path),
+    )
 
 
 def _basis(con: duckdb.DuckDBPyConnection, run: Run, month: Month, champion: Champion) -> str:
@@ -116,22 +145,12 @@ def _basis(con: duckdb.DuckDBPyConnection, run: Run, month: Month, champion: Cha
     return "live" if month == run.month else "retrospective"
 
 
-def _write_scores(
-    con: duckdb.DuckDBPyConnection,
-    options: Options,
-    month: Month,
-    champion: str,
-    models: Mapping[str, "DevelopedModel"],
-    target: Path,
-) -> int:
-    """Streams clients through the models into Parquet; returns rows written."""
+def _write(target: Path, tables: Iterator[pl.DataFrame]) -> int:
+    """Streams tables of one schema into Parquet; returns rows written."""
     rows = 0
     writer: pq.ParquetWriter | None = None
     try:
-        for batch in client_batches(con, month):
-            table = pl.concat(
-                [score_batch(batch, name, model, name == champion, options) for name, model in models.items()]
-            ).to_arrow()
+        for table in (t.to_arrow() for t in tables):
             writer = writer or pq.ParquetWriter(target, table.schema)
             writer.write_table(table)
             rows += table.num_rows
@@ -143,43 +162,104 @@ def _write_scores(
 
 def client_batches(con: duckdb.DuckDBPyConnection, month: Month) -> Iterator[pl.DataFrame]:
     """The month's clients in bounded batches, in the order of the file."""
+    statement = "SELECT * EXCLUDE (month, file_sha256) FROM clients WHERE month = $month"
+    return _batches(con, statement, month=str(month))
+
+
+def _batches(con: duckdb.DuckDBPyConnection, statement: str, **params: Any) -> Iterator[pl.DataFrame]:
     # A cursor of its own: the stream stays open while other statements run.
-    reader = (
-        con.cursor()
-        .sql(
-            "SELECT * EXCLUDE (month, file_sha256) FROM clients WHERE month = $month",
-            params={"month": str(month)},
-        )
-        .to_arrow_reader(BATCH_ROWS)
-    )
-    for batch in reader:
+    for batch in con.cursor().sql(statement, params=params).to_arrow_reader(BATCH_ROWS):
         yield pl.DataFrame(pl.from_arrow(batch))
 
 
-def score_batch(
-    batch: pl.DataFrame, name: str, model: "DevelopedModel", is_champion: bool, options: Options
+# ── Scores ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def _scores(
+    batches: Iterator[pl.DataFrame], options: Options, champion: str, models: Mapping[str, "DevelopedModel"]
+) -> Iterator[pl.DataFrame]:
+    from models.develop import score_models
+
+    for batch in batches:
+        for name, scored in score_models(models, batch).items():
+            cut_off = models[name].cut_off.cut_off
+            yield score_rows(batch["client_id"], name, scored, cut_off, name == champion, options)
+
+
+def score_rows(
+    clients: pl.Series, name: str, scored: pl.DataFrame, cut_off: float, is_champion: bool, options: Options
 ) -> pl.DataFrame:
-    """One model's rows of the table `scores` for a batch; points and grade are the champion's alone."""
-    scored = model.score(batch)
+    """One model's rows of the table `scores`; points, grade and flag are the champion's alone."""
+    rows = clients.len()
     return pl.DataFrame(
         [
-            batch["client_id"],
-            pl.repeat(name, batch.height, eager=True).alias("model"),
-            pl.repeat(is_champion, batch.height, eager=True).alias("is_champion"),
+            clients.alias("client_id"),
+            pl.repeat(name, rows, eager=True).alias("model"),
+            pl.repeat(is_champion, rows, eager=True).alias("is_champion"),
             scored["score"],
             scored["pd"],
-            *_rating(scored["pd"], is_champion, options),
+            *_rating(scored["pd"], cut_off, is_champion, options),
         ]
     )
 
 
-def _rating(pd: pl.Series, is_champion: bool, options: Options) -> list[pl.Series]:
+def _rating(pd: pl.Series, cut_off: float, is_champion: bool, options: Options) -> list[pl.Series]:
     from models.scorecard import Scale, grade, points
 
     if not is_champion:
-        return [
-            pl.repeat(None, pd.len(), dtype=pl.Int16, eager=True).alias("points"),
-            pl.repeat(None, pd.len(), dtype=pl.String, eager=True).alias("grade"),
-        ]
+        types = {"points": pl.Int16, "grade": pl.String, "flagged": pl.Boolean}
+        return [pl.repeat(None, pd.len(), dtype=t, eager=True).alias(name) for name, t in types.items()]
     scale = Scale(options.base_points, options.base_odds, options.points_to_double)
-    return [points(pd, scale).alias("points"), grade(pd).cast(pl.String).alias("grade")]
+    return [
+        points(pd, scale).alias("points"),
+        grade(pd).cast(pl.String).alias("grade"),
+        (pd >= cut_off).alias("flagged"),
+    ]
+
+
+# ── Reasons ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _reasons(
+    con: duckdb.DuckDBPyConnection,
+    options: Options,
+    month: Month,
+    champion: str,
+    models: Mapping[str, "DevelopedModel"],
+    scores: Path,
+) -> Iterator[pl.DataFrame]:
+    """Reasons for the clients that the settings ask for, from scores just written."""
+    from sql.library import query
+
+    limits = {"up_to": options.explain_up_to, "share": options.explain_share}
+    ((least_pd,),) = execute(con, "least_pd_to_explain", path=str(scores), **limits)
+    features = models[champion].features
+    explain = _explanation(champion, models)
+    params = {"month": str(month), "path": str(scores), "least_pd": least_pd}
+    for batch in _batches(con, query("clients_to_explain"), **params):
+        yield pl.DataFrame(
+            [
+                batch["client_id"],
+                pl.repeat(champion, batch.height, eager=True).alias("model"),
+                *explain(features.matrix(batch)),
+            ]
+        )
+
+
+def _explanation(
+    champion: str, models: Mapping[str, "DevelopedModel"]
+) -> Callable[["np.ndarray"], list[pl.Series]]:
+    """What tells of a feature matrix why the champion scored its rows so, and what is unusual in them."""
+    from models.attribution import unexplained
+    from models.reasons import ClientExplainer, unusual_columns
+
+    names = models[champion].features.names
+    estimator, detector = models[champion].estimator, models[DETECTOR].estimator
+    explainer = None if unexplained(estimator) else ClientExplainer(estimator, names)
+    modelled = [names[position] for position in detector.deformation_columns_]
+
+    def explain(X: "np.ndarray") -> list[pl.Series]:
+        reasons = explainer.explain(X).get_columns() if explainer else []
+        return [*reasons, *unusual_columns(detector.deformation(X), modelled).get_columns()]
+
+    return explain

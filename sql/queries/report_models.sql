@@ -9,7 +9,7 @@ WITH used AS (
 SELECT used.model, used.version, used.is_champion, used.basis, used.scored, used.mean_pd,
        used.run_id, used.code_version, used.scored_at,
        m.month AS trained_in, m.training_months, m.training_rows, m.training_defaulters,
-       m.manifest_sha256, m.seed, m.fit_seconds
+       m.manifest_sha256, m.seed, m.fit_seconds, m.attributes, m.calibrator, m.cut_off
 FROM used
 LEFT JOIN models m ON m.model = used.model AND m.version = used.version
 ORDER BY used.is_champion DESC, used.model, used.version, used.basis

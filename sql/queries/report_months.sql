@@ -48,6 +48,15 @@ checks AS (
     SEMI JOIN files f ON f.file_sha256 = e.file_sha256 AND f.month = e.month AND f.kind = e.kind AND f.is_current
     GROUP BY e.month
 ),
+by_hand AS (
+    SELECT month, list(
+        CASE action
+            WHEN 'rollback' THEN 'Rolled back to ' ELSE 'Promoted by hand: '
+        END || model || ' ' || version || ' by ' || decided_by || ' (' || reason || ').'
+        ORDER BY decided_at
+    ) AS by_hand
+    FROM promotions WHERE action IN ('promote', 'rollback') GROUP BY month
+),
 last_run AS (
     SELECT month, arg_max(status, started_at) AS run_status, arg_max(message, started_at) AS run_message
     FROM runs GROUP BY month
@@ -60,7 +69,7 @@ SELECT listed.month, received, accepted, quarantined,
        coalesce(checks, 0) AS checks, coalesce(checks_failed, 0) AS checks_failed,
        coalesce(checks_noted, 0) AS checks_noted,
        coalesce(checks_not_run, 0) AS checks_not_run,
-       run_status, run_message
+       run_status, run_message, coalesce(by_hand.by_hand, []) AS by_hand
 FROM listed
 LEFT JOIN client_files USING (month)
 LEFT JOIN champions USING (month)
@@ -72,4 +81,5 @@ LEFT JOIN score_psi ON score_psi.month = listed.month
 LEFT JOIN attributes ON attributes.month = listed.month
 LEFT JOIN checks ON checks.month = listed.month
 LEFT JOIN last_run ON last_run.month = listed.month
+LEFT JOIN by_hand ON by_hand.month = listed.month
 ORDER BY listed.month

@@ -14,8 +14,10 @@ import polars as pl
 
 from creditflow.month import Month
 from sql.library import query
+from tasks.reports.reasons import Reason, Unusual, with_reasons
 
 QUARANTINE_ROWS = 200
+UNUSUAL_COLUMNS = 10
 PD_BINS = 40
 MODERATE, SIGNIFICANT = 0.10, 0.25  # the industry's bands of PSI and CSI
 
@@ -28,7 +30,8 @@ Record = TypeVar("Record")
 class MonthRow:
     """A month's line of the overview; None where a figure does not exist yet.
 
-    `moved` names the attributes with a CSI of 0.25 or more, most moved first.
+    `moved` names the attributes with a CSI of 0.25 or more, most moved first; `by_hand` tells in a
+    sentence each change of champion that a person made.
     """
 
     month: str
@@ -56,6 +59,7 @@ class MonthRow:
     checks_not_run: int
     run_status: str | None
     run_message: str | None
+    by_hand: list[str]
 
     @property
     def status(self) -> str:
@@ -107,6 +111,61 @@ class Decision:
     version: str | None
     run_id: str
     decided_at: datetime
+
+
+@dataclass(frozen=True)
+class RetrainRule:
+    """`met` is None where the rule could not be evaluated, and `reason` says why."""
+
+    position: int
+    rule: str
+    value: str
+    threshold: str
+    met: bool | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class GateCheck:
+    """One check of challenger against champion; `passed` is None where it could not be evaluated."""
+
+    month: str
+    position: int
+    model: str
+    version: str
+    champion: str | None
+    champion_version: str | None
+    sample_month: str | None
+    clients: int | None
+    defaulters: int | None
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+    threshold: float | None
+    passed: bool | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A change of champion: `action` is 'first', 'gate', 'promote' or 'rollback'."""
+
+    promotion_id: str
+    month: str
+    action: str
+    model: str
+    version: str
+    from_model: str | None
+    from_version: str | None
+    reason: str
+    decided_by: str
+    decided_at: datetime
+    run_id: str | None
+
+    @property
+    def by_hand(self) -> bool:
+        return self.action in ("promote", "rollback")
 
 
 @dataclass(frozen=True)
@@ -197,6 +256,9 @@ class ModelFact:
     manifest_sha256: str | None
     seed: int | None
     fit_seconds: float | None
+    attributes: str | None
+    calibrator: str | None
+    cut_off: float | None
 
 
 @dataclass(frozen=True)
@@ -280,6 +342,67 @@ class OutcomeCount:
 
 
 @dataclass(frozen=True)
+class Flags:
+    """Clients at or above the champion's cut-off, of those judged; defaulters where outcomes are known."""
+
+    judged: int
+    flagged: int
+    flagged_known: int
+    flagged_defaulters: int
+    defaulters: int
+
+
+@dataclass(frozen=True)
+class ReasonCount:
+    """Explained clients of a grade that name a reason in any place, and those that name it first."""
+
+    code: str
+    reason: str | None
+    grade: str | None
+    clients: int
+    first: int
+
+
+@dataclass(frozen=True)
+class Explained:
+    grade: str | None
+    clients: int
+    explained: int
+    with_reason: int
+    with_unusual: int
+
+
+@dataclass(frozen=True)
+class UnusualColumn:
+    """How many explained clients name the column among their three; deformations in standard deviations."""
+
+    name: str
+    clients: int
+    first: int
+    median: float
+    largest: float
+
+
+@dataclass(frozen=True)
+class WorkedClient:
+    """One client in figures, with up to four reasons and three unusual columns."""
+
+    client_id: str
+    model: str
+    version: str
+    score: float
+    pd: float
+    points: int | None
+    grade: str | None
+    flagged: bool | None
+    defaulted: int | None
+    chosen_for: str
+    base_log_odds: float
+    reasons: tuple[Reason, ...]
+    unusual: tuple[Unusual, ...]
+
+
+@dataclass(frozen=True)
 class MonthFacts:
     """Everything that the pages of one month tell, but for the samples."""
 
@@ -299,6 +422,14 @@ class MonthFacts:
     drift: list[DriftFact]
     drift_bins: list[DriftBin]
     outcomes: OutcomeCount
+    rules: list[RetrainRule]
+    gate: list[GateCheck]
+    promotions: list[Promotion]
+    flags: Flags
+    explained: list[Explained]
+    reason_mix: list[ReasonCount]
+    unusual: list[UnusualColumn]
+    worked: list[WorkedClient]
 
     @property
     def month(self) -> str:
@@ -328,34 +459,42 @@ class MonthFacts:
 
 def gather_overview(con: duckdb.DuckDBPyConnection) -> list[MonthRow]:
     """One row for every month that has a file or a run, oldest first."""
-    return _records(con, "report_months", MonthRow, month=None)
+    return records(con, "report_months", MonthRow, month=None)
 
 
 def gather_month(con: duckdb.DuckDBPyConnection, month: Month) -> MonthFacts | None:
     """All facts of a month; None when the warehouse holds neither a file nor a run of it."""
     key = str(month)
-    rows = _records(con, "report_months", MonthRow, month=key)
+    rows = records(con, "report_months", MonthRow, month=key)
     if not rows:
         return None
     return MonthFacts(
         row=rows[0],
-        files=_records(con, "report_files", FileFact, month=key),
-        runs=_records(con, "report_runs", RunFact, month=key),
-        decision=next(iter(_records(con, "report_decision", Decision, month=key)), None),
-        expectations=_records(con, "report_expectations", Expectation, month=key),
-        quarantine_rules=_records(con, "report_quarantine_rules", RuleCount, month=key),
-        quarantine_rows=_records(
+        files=records(con, "report_files", FileFact, month=key),
+        runs=records(con, "report_runs", RunFact, month=key),
+        decision=next(iter(records(con, "report_decision", Decision, month=key)), None),
+        expectations=records(con, "report_expectations", Expectation, month=key),
+        quarantine_rules=records(con, "report_quarantine_rules", RuleCount, month=key),
+        quarantine_rows=records(
             con, "report_quarantine_rows", QuarantinedRow, month=key, limit=QUARANTINE_ROWS
         ),
-        codes=_records(con, "report_codes", CodeCount, month=key),
-        models=_records(con, "report_models", ModelFact, month=key),
-        performance=_records(con, "report_performance", Metric, month=key),
-        grades=_records(con, "report_grades", Grade, month=key),
-        pd_bins=_records(con, "report_pd_histogram", PdBin, month=key, bins=PD_BINS),
-        pd_summary=_records(con, "report_pd_summary", PdSummary, month=key)[0],
-        drift=_records(con, "report_drift", DriftFact, month=key),
-        drift_bins=_records(con, "report_drift_bins", DriftBin, month=key),
-        outcomes=_records(con, "report_counts", OutcomeCount, month=key)[0],
+        codes=records(con, "report_codes", CodeCount, month=key),
+        models=records(con, "report_models", ModelFact, month=key),
+        performance=records(con, "report_performance", Metric, month=key),
+        grades=records(con, "report_grades", Grade, month=key),
+        pd_bins=records(con, "report_pd_histogram", PdBin, month=key, bins=PD_BINS),
+        pd_summary=records(con, "report_pd_summary", PdSummary, month=key)[0],
+        drift=records(con, "report_drift", DriftFact, month=key),
+        drift_bins=records(con, "report_drift_bins", DriftBin, month=key),
+        outcomes=records(con, "report_counts", OutcomeCount, month=key)[0],
+        rules=records(con, "report_rules", RetrainRule, month=key),
+        gate=records(con, "report_gate", GateCheck, month=key),
+        promotions=records(con, "report_promotions", Promotion, month=key),
+        flags=records(con, "report_flags", Flags, month=key)[0],
+        explained=records(con, "report_explained", Explained, month=key),
+        reason_mix=records(con, "report_reason_mix", ReasonCount, month=key),
+        unusual=records(con, "report_unusual", UnusualColumn, month=key, limit=UNUSUAL_COLUMNS),
+        worked=[WorkedClient(**with_reasons(row)) for row in _rows(con, "report_worked", month=key)],
     )
 
 
@@ -370,6 +509,11 @@ def sample(
     return con.sql(query("report_sample"), params=values).pl()
 
 
-def _records(con: duckdb.DuckDBPyConnection, name: str, kind: type[Record], **values: Any) -> list[Record]:
+def records(con: duckdb.DuckDBPyConnection, name: str, kind: type[Record], **values: Any) -> list[Record]:
     """The rows of `sql/queries/NAME.sql`, whose columns carry the names of the record's fields."""
-    return [kind(**row) for row in con.sql(query(name), params=values).pl().to_dicts()]
+    return [kind(**row) for row in _rows(con, name, **values)]
+
+
+def _rows(con: duckdb.DuckDBPyConnection, name: str, **values: Any) -> list[dict[str, Any]]:
+    # DuckDB refuses an empty set of parameters where a query has none.
+    return con.sql(query(name), params=values or None).pl().to_dicts()

@@ -15,6 +15,7 @@ import polars as pl
 from creditflow.errors import UsageError
 from creditflow.month import Month
 from tasks.reports import pages
+from tasks.reports.cards import INDEX, MODELS_FOLDER, card_path
 from tasks.reports.evidently_pages import EvidentlyPage, Whole, drift_page, performance_page
 from tasks.reports.gather import MonthFacts, gather_month, gather_overview, sample
 
@@ -60,7 +61,7 @@ def build_month_pack(
             shown = _evidently_pages(con, facts, building, reference, _Sampling(sample_rows, seed))
         else:
             shown = _without_evidently("left out on request when this pack was built")
-        _write_pages(building, facts, reference, shown)
+        _write_pages(building, facts, reference, shown, _cards(facts, reports_dir))
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
@@ -74,7 +75,8 @@ def build_overview(con: duckdb.DuckDBPyConnection, reports_dir: Path) -> Path:
     study = STUDY_PAGE if (reports_dir / STUDY_PAGE).is_file() else None
     reports_dir.mkdir(parents=True, exist_ok=True)
     page, building = reports_dir / "index.html", reports_dir / f"{_BUILDING}-index.html"
-    building.write_text(pages.overview_page(months, published, study), "utf-8")
+    models = f"{MODELS_FOLDER}/{INDEX}" if (reports_dir / MODELS_FOLDER / INDEX).is_file() else None
+    building.write_text(pages.overview_page(months, published, study, models), "utf-8")
     os.replace(building, page)
     return page
 
@@ -82,11 +84,21 @@ def build_overview(con: duckdb.DuckDBPyConnection, reports_dir: Path) -> Path:
 # --- Steps ----------------------------------------------------------------------------------------
 
 
+def _cards(facts: MonthFacts, reports_dir: Path) -> frozenset[str]:
+    """The cards of the month's models that are there to be linked."""
+    paths = (card_path(m.version, m.model) for m in facts.models)
+    return frozenset(path for path in paths if (reports_dir / path).is_file())
+
+
 def _write_pages(
-    folder: Path, facts: MonthFacts, reference: pl.DataFrame | None, shown: list[EvidentlyPage]
+    folder: Path,
+    facts: MonthFacts,
+    reference: pl.DataFrame | None,
+    shown: list[EvidentlyPage],
+    cards: frozenset[str],
 ) -> None:
     texts = {
-        "index.html": pages.month_page(facts, reference, shown),
+        "index.html": pages.month_page(facts, reference, shown, cards),
         "data-quality.html": pages.data_quality_page(facts),
         "stability.html": pages.stability_page(facts),
         **{p.file_name: pages.unavailable_page(facts.month, p) for p in shown if p.reason},

@@ -16,21 +16,37 @@ from markupsafe import Markup
 
 from creditflow import __version__
 from creditflow.version import code_version
-from tasks.reports import charts
+from tasks.reports import card_words, charts
+from tasks.reports.cards import (
+    MODELS_FOLDER,
+    REASONS,
+    Artifact,
+    Card,
+    ModelSet,
+    Realised,
+    ReasonText,
+    card_path,
+)
 from tasks.reports.evidently_pages import EvidentlyPage
 from tasks.reports.gather import (
     PD_BINS,
     QUARANTINE_ROWS,
     DriftFact,
     Expectation,
+    Explained,
+    GateCheck,
     Metric,
     MonthFacts,
     MonthRow,
+    ReasonCount,
 )
-from tasks.reports.verdict import band, verdict
+from tasks.reports.reasons import SYMBOLS, column_meaning
+from tasks.reports.verdict import Finding, band, gate_verdict, verdict
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
+REASONS_LIST = f"{MODELS_FOLDER}/{REASONS}"
 NOT_KNOWN = "—"
+MONTHS_ON_PAPER, CHANGES_ON_PAPER = 6, 4  # a card is one sheet; the screen shows all
 # The order in which metrics are read; any other metric follows by name.
 METRICS = (
     "roc_auc",
@@ -43,6 +59,7 @@ METRICS = (
     "mean_pd",
     "observed_rate",
 )
+CARD_METRICS = ("roc_auc", "ks", "average_precision", "brier", "ece", "mean_pd", "observed_rate")
 METRIC_TITLES = {
     "roc_auc": "ROC AUC",
     "gini": "Gini",
@@ -58,13 +75,16 @@ METRIC_TITLES = {
 # --- Pages ----------------------------------------------------------------------------------------
 
 
-def overview_page(months: Sequence[MonthRow], published: frozenset[str], study: str | None) -> str:
+def overview_page(
+    months: Sequence[MonthRow], published: frozenset[str], study: str | None, models: str | None = None
+) -> str:
     """The overview of all months.
 
     Args:
         months: oldest first.
         published: months whose pack lies beside this page.
         study: link to the study's page, if there is one.
+        models: link to the index of models, if there is one.
     """
     return _render(
         "overview.html.j2",
@@ -73,16 +93,23 @@ def overview_page(months: Sequence[MonthRow], published: frozenset[str], study: 
         latest=verdict(months[-1]) if months else None,
         published=published,
         study=study,
+        models=models,
         trends=_trends(months),
     )
 
 
-def month_page(facts: MonthFacts, reference: pl.DataFrame | None, evidently: Sequence[EvidentlyPage]) -> str:
+def month_page(
+    facts: MonthFacts,
+    reference: pl.DataFrame | None,
+    evidently: Sequence[EvidentlyPage],
+    cards: frozenset[str] = frozenset(),
+) -> str:
     """The month's first page.
 
     Args:
         reference: the champion's development sample; its `pd` is drawn behind the month's.
         evidently: what came of Evidently's pages.
+        cards: paths of the model cards that lie beside the pack, as in `cards.card_path`.
     """
     return _render(
         "month.html.j2",
@@ -92,6 +119,7 @@ def month_page(facts: MonthFacts, reference: pl.DataFrame | None, evidently: Seq
             "rows": "Rows",
             "scores": "Scores",
             "performance": "Performance",
+            "reasons": "Reasons",
             "decision": "Retrain or reuse",
             "run": "Run and models",
         },
@@ -100,6 +128,13 @@ def month_page(facts: MonthFacts, reference: pl.DataFrame | None, evidently: Seq
         evidently=evidently,
         histogram=_histogram(facts, reference),
         performance=_performance_tables(facts),
+        cards=cards,
+        card_path=card_path,
+        gates=_gates(facts),
+        no_gate=_no_gate(facts),
+        mix=_reason_mix(facts),
+        no_reasons=_no_reasons(facts),
+        reasons_list=REASONS_LIST if cards else None,
     )
 
 
@@ -133,6 +168,41 @@ def stability_page(facts: MonthFacts) -> str:
     )
 
 
+def card_page(card: Card, artifact: Artifact, made_from: str) -> str:
+    """One model's card: one page of A4 when it is printed.
+
+    Args:
+        made_from: digest of what the card tells, kept in its head.
+    """
+    return _render(
+        "card.html.j2",
+        sections={},
+        card=card,
+        artifact=artifact,
+        made_from=made_from,
+        title=_model_title(card.model.model),
+        words=card_words,
+        metrics=CARD_METRICS,
+        months=_newest_first(card.realised),
+        gate=gate_verdict(card.gate, card.promotions),
+        on_paper=MONTHS_ON_PAPER,
+        changes_on_paper=CHANGES_ON_PAPER,
+        unread=f"not readable: {artifact.problem}" if artifact.problem else None,
+    )
+
+
+def models_page(sets: Sequence[ModelSet]) -> str:
+    """The index of all registered sets, newest first."""
+    return _render(
+        "models.html.j2", sections={}, sets=sets, words=card_words, gate_of=_gate_of, title_of=_model_title
+    )
+
+
+def reasons_page(texts: Sequence[ReasonText]) -> str:
+    """The list of reasons that a score may be given."""
+    return _render("reasons.html.j2", sections={}, texts=texts)
+
+
 def unavailable_page(month: str, page: EvidentlyPage) -> str:
     """Stands in for a page of Evidently's that could not be computed, and says why."""
     return _render("unavailable.html.j2", sections={}, month=month, page=page)
@@ -158,6 +228,80 @@ class PerformanceTable:
     metrics: list[str]
     rows: list[tuple[Metric, dict[str, Metric]]]
     reason: str | None
+
+
+@dataclass(frozen=True)
+class ReasonMix:
+    """Reasons against grades; the last of a row is each grade's share of explained clients that name it."""
+
+    grades: list[Explained]
+    rows: list[tuple[str, str | None, int, list[float | None]]]
+
+
+def _gates(facts: MonthFacts) -> list[tuple[Finding | None, list[GateCheck]]]:
+    """The verdict and the checks of each challenger of the month."""
+    challengers = list(dict.fromkeys((c.model, c.version) for c in facts.gate))
+    judged = [[c for c in facts.gate if (c.model, c.version) == key] for key in challengers]
+    return [(gate_verdict(checks, facts.promotions), checks) for checks in judged]
+
+
+def _gate_of(card: Card) -> Finding | None:
+    return gate_verdict(card.gate, card.promotions)
+
+
+def _no_gate(facts: MonthFacts) -> str:
+    """Why there is no check of a gate."""
+    decision = facts.decision
+    if decision is None:
+        return "No challenger was judged: the month has not come that far."
+    return {
+        "wait": "No challenger was judged: there is nothing yet that a model could be developed on.",
+        "reuse": "No challenger was judged: no new set was developed, and the champion stays.",
+    }.get(decision.verdict, "No check of the gate is recorded for the set that was developed.")
+
+
+def _reason_mix(facts: MonthFacts) -> ReasonMix | None:
+    """None where no explained client has a reason."""
+    if not facts.reason_mix:
+        return None
+    grades = [g for g in facts.explained if g.with_reason]
+    by_code: dict[str, list[ReasonCount]] = {}
+    for found in facts.reason_mix:
+        by_code.setdefault(found.code, []).append(found)
+    rows = [
+        (code, counts[0].reason, sum(c.clients for c in counts), _shares(counts, grades))
+        for code, counts in by_code.items()
+    ]
+    return ReasonMix(grades, sorted(rows, key=lambda row: (-row[2], row[0])))
+
+
+def _shares(counts: Sequence[ReasonCount], grades: Sequence[Explained]) -> list[float | None]:
+    found = {c.grade: c.clients for c in counts}
+    return [found.get(g.grade, 0) / g.explained if g.explained else None for g in grades]
+
+
+def _no_reasons(facts: MonthFacts) -> str | None:
+    """Why no client of the month is explained; None where some are."""
+    if facts.champion is None:
+        return "No reasons: " + (
+            "awaiting a first model." if facts.current_files else "no client file was taken."
+        )
+    if not any(g.explained for g in facts.explained):
+        return (
+            "No client of this month is explained: the settings ask for none, an earlier release scored it, "
+            f" or {facts.champion.model} has no contributions to explain."
+        )
+    return None
+
+
+def _newest_first(months: Sequence[Realised]) -> list[Realised]:
+    return list(reversed(months))
+
+
+def _model_title(name: str) -> str:
+    from models.registry import MODELS
+
+    return MODELS[name].title if name in MODELS else name
 
 
 def _trends(months: Sequence[MonthRow]) -> list[tuple[str, Markup | None, str]]:
@@ -270,13 +414,21 @@ def _environment() -> Environment:
         "size": size,
         "moment": moment,
         "known": known,
+        "signed": signed,
+        "spoken": spoken,
+        "cut_off": cut_off,
+        "plain": plain,
+        "sentence": sentence,
     }
-    # Ours, not data: the one text that goes in as it stands.
-    style = Markup((_TEMPLATES / "pack.css").read_text("utf-8"))  # noqa: S704
+    # Ours, not data: the only texts that go in as they stand.
+    style, card_style = (Markup((_TEMPLATES / f"{name}.css").read_text("utf-8")) for name in ("pack", "card"))  # noqa: S704
     environment.globals |= {
         "style": style,
+        "card_style": card_style,
         "band": band,
         "metric_titles": METRIC_TITLES,
+        "column_meaning": column_meaning,
+        "symbols": SYMBOLS,
         "release": __version__,
         "code": code_version(),
     }
@@ -301,6 +453,34 @@ def share(value: float | None, digits: int = 2) -> str:
 def figure(value: float | None, digits: int = 4) -> str:
     """A statistic with a fixed number of decimals."""
     return NOT_KNOWN if value is None else f"{value:,.{digits}f}"
+
+
+def signed(value: float | None, digits: int = 2) -> str:
+    """A difference with its sign."""
+    return NOT_KNOWN if value is None else f"{value:+,.{digits}f}".replace("-", "−")
+
+
+def spoken(name: str) -> str:
+    """A name of the code as words."""
+    return name.replace("_", " ")
+
+
+def plain(value: float) -> str:
+    """A number without trailing zeros."""
+    return f"{value:,g}"
+
+
+def sentence(text: str) -> str:
+    """The text with a capital at its head and a full stop at its end."""
+    stopped = text if text.endswith((".", "!", "?")) else f"{text}."
+    return stopped[:1].upper() + stopped[1:]
+
+
+def cut_off(value: float | None) -> str:
+    """The PD from which a client is flagged; one that no PD reaches flags nobody."""
+    if value is None:
+        return NOT_KNOWN
+    return "above 100%: nobody" if value > 1 else f"{value:.2%}"
 
 
 def size(value: int) -> str:

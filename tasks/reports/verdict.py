@@ -1,10 +1,10 @@
 """The month in words: one headline and the findings it rests on, each with its figure and threshold."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tasks.reports.gather import MODERATE, SIGNIFICANT, MonthRow
+from tasks.reports.gather import MODERATE, SIGNIFICANT, GateCheck, MonthRow, Promotion
 
 Tone = Literal["good", "watch", "alarm", "plain"]
 _ORDER: tuple[Tone, ...] = ("plain", "good", "watch", "alarm")
@@ -56,10 +56,12 @@ def _findings(row: MonthRow) -> Iterator[Finding]:
     if row.checks:
         yield _checks_finding(row)
     if row.champion is None:
+        yield from (Finding("watch", text) for text in row.by_hand)
         if row.received is not None:
             yield Finding("plain", "No score, drift or performance: awaiting a first model.")
         return
     yield _basis_finding(row)
+    yield from (Finding("watch", text) for text in row.by_hand)
     yield _psi_finding(row)
     yield _csi_finding(row)
     yield _outcome_finding(row)
@@ -128,3 +130,54 @@ def _outcome_finding(row: MonthRow) -> Finding:
         if row.auc_held_out is not None:
             text += f", {row.auc_held_out:.4f} held out"
     return Finding("plain", text + ".")
+
+
+# --- The promotion gate ---------------------------------------------------------------------------
+
+
+def gate_verdict(checks: Sequence[GateCheck], promotions: Sequence[Promotion]) -> Finding | None:
+    """What the gate said of one challenger, in words; None where it judged none.
+
+    Args:
+        checks: all of one challenger, in their order.
+        promotions: a change of champion that the gate made is what tells a promotion from a refusal.
+    """
+    if not checks:
+        return None
+    challenger = _named(checks[0].model, checks[0].version)
+    champion = _named(checks[0].champion, checks[0].champion_version) if checks[0].champion else None
+    failed, unknown = ([_spoken(c.name) for c in checks if c.passed is wanted] for wanted in (False, None))
+    tail = _listed(
+        f"{len(checks) - len(failed) - len(unknown)} of {len(checks)} checks passed", failed, unknown
+    )
+    if _promoted(checks[0], promotions):
+        what = f"replaced {champion}" if champion else "became the first champion"
+        return Finding(
+            "good" if not failed and not unknown else "watch", f"Promoted: {challenger} {what}; {tail}."
+        )
+    return Finding("watch", f"Refused: {challenger} did not replace {champion or 'anyone'}; {tail}.")
+
+
+def _promoted(check: GateCheck, promotions: Sequence[Promotion]) -> bool:
+    return any(
+        p.action in ("gate", "first", "replacement")
+        and (p.month, p.model, p.version) == (check.month, check.model, check.version)
+        for p in promotions
+    )
+
+
+def _named(model: str, version: str | None) -> str:
+    return f"{model} {version or ''}".strip()
+
+
+def _spoken(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _listed(passed: str, failed: Sequence[str], unknown: Sequence[str]) -> str:
+    parts = [passed]
+    if failed:
+        parts.append(f"failed: {', '.join(failed)}")
+    if unknown:
+        parts.append(f"could not be evaluated: {', '.join(unknown)}")
+    return "; ".join(parts)

@@ -92,7 +92,7 @@ def contents():
     ]
     tables = (
         "files clients outcomes quarantine expectation_results models decisions scores drift drift_bins "
-        "performance"
+        "performance reasons retrain_rules gate_checks promotions"
     )
 
     def read(home: Home | Path) -> dict[str, pl.DataFrame]:

@@ -11,13 +11,18 @@ import pytest
 import skops.io
 from sklearn.dummy import DummyClassifier
 
-from creditflow.errors import ArtifactCorrupt, ArtifactError, ArtifactMissing, ArtifactNewer, HomeUnusable
+from creditflow.errors import (
+    ArtifactCorrupt,
+    ArtifactError,
+    ArtifactMissing,
+    ArtifactNewer,
+    ArtifactOutdated,
+    HomeUnusable,
+)
 from models.artifacts import (
     COMMON_FILES,
     FORMAT,
     MANIFEST,
-    SKOPS,
-    TENSORS,
     TRUSTED_TYPES,
     load,
     read_manifest,
@@ -25,6 +30,7 @@ from models.artifacts import (
 )
 from models.registry import MODELS
 
+SKOPS, TENSORS = "estimator.skops", "estimator.safetensors"
 FACTS = {"training_months": ["2005-04"], "training_sha256": "ab" * 32}
 
 
@@ -80,7 +86,8 @@ def test_everything_else_comes_back(developed, saved, name):
     assert again.bins == model.bins
     assert again.reference.equals(model.reference)
     assert again.facts == model.facts
-    assert again.calibrator.to_state() == model.calibrator.to_state()
+    assert again.calibration.to_state() == model.calibration.to_state()
+    assert again.cut_off == model.cut_off
     assert again.fit_seconds is None
 
 
@@ -129,9 +136,9 @@ def test_manifest(saved, name):
     assert hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest() == expected
     assert manifest["format"] == FORMAT
     assert manifest["facts"] == FACTS
-    assert len(manifest["features"]) == 23
+    assert len(manifest["features"]) == 75
     assert manifest["training"]["rows"] == 1500
-    assert 7 in manifest["settings"].values()
+    assert all(7 in settings.values() for settings in manifest["settings"].values())
     assert manifest["packages"]["scikit-learn"] == __import__("sklearn").__version__
     assert {path.name for path in folder.iterdir()} == {MANIFEST, *manifest["files"]}
     for file, entry in manifest["files"].items():
@@ -246,14 +253,18 @@ def test_a_truncated_manifest_is_refused(broken, text):
     ("changes", "message"),
     [
         ({"name": "oracle"}, "found 'oracle'"),
-        ({"features": ["limit_bal"]}, "the features limit_bal, sex, .* found .'limit_bal'"),
         ({"features": None}, "found None"),
+        ({"parts": {}}, "found none"),
+        ({"parts": {"../escape": "VAEClassifier"}}, r"\.\./escape"),
         ({"files": {}}, "found none"),
         ({"files": None}, "found None"),
         ({"files": {"../../etc/passwd": {}}}, "found ../../etc/passwd"),
         ({"files": dict.fromkeys([*COMMON_FILES, SKOPS], None)}, "a sum and a size"),
-        ({"estimator": "VAEClassifier"}, "estimator.safetensors"),
-        ({"training": {"rows": 1}}, "KeyError"),
+        ({"parts": {"estimator": "VAEClassifier"}}, "estimator.safetensors"),
+        ({"parts": {"estimator": ["VAEClassifier"]}}, "parts"),
+        ({"training": {"rows": 1}}, "one of unprotected, all, found None"),
+        ({"training": {"attributes": "unprotected"}}, "KeyError"),
+        ({"facts": None}, "facts"),
         ({"packages": None}, "packages"),
     ],
 )
@@ -271,7 +282,37 @@ def test_a_newer_format_is_refused_first(broken):
         load(folder)
 
 
-@pytest.mark.parametrize("name", ["calibrator.json", "metrics.json", "bins.json"])
+def test_an_older_format_is_refused_with_the_way_out(broken):
+    folder = broken()
+    edit_manifest(folder, format=FORMAT - 1)
+    with pytest.raises(ArtifactOutdated, match=f"found format {FORMAT - 1}.*--retrain"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda names: names[1:], "found no limit_bal"),
+        (lambda names: [*names, "moon_phase"], "found moon_phase, which is not computed"),
+        (lambda names: names[::-1], "found them in another order"),
+    ],
+)
+def test_other_features_than_those_computed_are_refused_by_name(broken, change, message):
+    folder = broken()
+    names = json.loads((folder / MANIFEST).read_text())["features"]
+    edit_manifest(folder, features=change(names))
+    with pytest.raises(ArtifactOutdated, match=message):
+        load(folder)
+
+
+def test_a_set_loaded_together_shares_its_estimators(saved):
+    shared = {}
+    models = {name: load(*saved[name], shared) for name in MODELS}
+    members = models["blend"].estimator.estimators_
+    assert all(members[name] is models[name].estimator for name in MODELS["blend"].members)
+
+
+@pytest.mark.parametrize("name", ["calibration.json", "cut_off.json", "metrics.json", "bins.json"])
 @pytest.mark.parametrize("content", [b"", b'{"a": ', b"[]", b'{"a": {"b": 1}}', b"\xff"])
 def test_json_that_does_not_fit_is_refused(broken, name, content):
     folder = broken()
@@ -343,7 +384,7 @@ def test_a_type_that_is_not_trusted_is_refused(broken):
 
 
 def test_no_more_types_are_trusted_than_the_registry_needs(saved):
-    held = [folder / SKOPS for folder, _ in saved.values() if (folder / SKOPS).exists()]
+    held = [path for folder, _ in saved.values() for path in folder.glob("*.skops")]
     needed = {kind for path in held for kind in skops.io.get_untrusted_types(file=path)}
     assert set(TRUSTED_TYPES) == needed
 

@@ -7,17 +7,18 @@ from sklearn.metrics import roc_auc_score
 
 from creditflow.columns import ATTRIBUTE_NAMES, CLIENT_ID, OUTCOME
 from creditflow.errors import ContentRefused, TrainingDiverged, TrainingRefused
-from models.calibration import PlattCalibrator
 from models.develop import (
     SCORE,
     choose_champion,
     develop,
     in_content_order,
     raw_scores,
-    reference_sample,
+    sample_positions,
+    score_models,
     split,
     training_sha256,
 )
+from models.features import FeatureSet
 from models.metrics import METRIC_NAMES, Metric
 from models.registry import MODELS
 from models.scorecard import grade
@@ -75,13 +76,13 @@ def test_the_split_depends_on_content_and_seed_alone(panel):
     assert not first.held_out.equals(other.held_out)
 
 
-def test_reference_sample_is_seeded_and_bounded(clients):
-    assert reference_sample(clients, 1).equals(clients)
-    few = reference_sample(clients, 1, rows=100)
-    assert few.height == 100
-    assert few.equals(reference_sample(clients, 1, rows=100))
-    assert not few.equals(reference_sample(clients, 2, rows=100))
-    assert few[CLIENT_ID].is_sorted()
+def test_reference_sample_is_seeded_and_bounded():
+    assert sample_positions(50, 1).tolist() == list(range(50))
+    few = sample_positions(1_000, 1, most=100)
+    assert few.size == 100
+    assert (np.diff(few) > 0).all()
+    assert np.array_equal(few, sample_positions(1_000, 1, most=100))
+    assert not np.array_equal(few, sample_positions(1_000, 2, most=100))
 
 
 # --- developed models --------------------------------------------------------------------------------
@@ -95,7 +96,9 @@ def test_every_model_of_the_registry(developed, clients, name):
     assert model.bins[SCORE].rows == model.facts.calibration_rows + model.facts.held_out_rows == 600
     assert model.bins["limit_bal"].rows == model.facts.rows == clients.height
     assert model.facts.defaulters == clients[OUTCOME].sum()
-    assert model.facts.features == ATTRIBUTE_NAMES
+    assert model.facts.attributes == "unprotected"
+    assert model.facts.features == FeatureSet().names
+    assert 0 < model.cut_off.cut_off < 1
     assert model.reference.columns == [*ATTRIBUTE_NAMES, SCORE, "pd", OUTCOME]
     assert model.fit_seconds > 0
 
@@ -131,7 +134,7 @@ def test_mean_pd_is_near_the_observed_rate(developed, name):
 
 def test_the_supervised_models_rank_well(developed):
     # The client's risk drives the outcome; what it leaves to chance caps the AUC near 0.78.
-    for name in ("logistic", "logistic_smote", "gradient_boosting", "vae_supervised"):
+    for name in ("logistic", "logistic_smote", "gradient_boosting", "vae_supervised", "blend"):
         assert developed[name].held_out["roc_auc"].value > 0.65, name
 
 
@@ -174,7 +177,7 @@ def relabelled(clients, defaulters):
         (lambda f: f.head(199), "found 199"),
         (lambda f: relabelled(f, 0), "0 who defaulted and 1,500 who did not"),
         (lambda f: relabelled(f, 1500), "1,500 who defaulted and 0 who did not"),
-        (lambda f: relabelled(f, 19), "19 who defaulted"),
+        (lambda f: relabelled(f, 49), "at least 50 clients who defaulted.* 49 who defaulted"),
         (lambda f: f.drop("pay_1", OUTCOME), "no column pay_1, defaulted"),
         (lambda f: f.with_columns(pl.lit(None, pl.Int8).alias(OUTCOME)), "1,500 of 1,500 without"),
         (lambda f: f.with_columns(pl.lit(2).alias(OUTCOME)), "1,500 of 1,500 without"),
@@ -185,10 +188,10 @@ def test_rows_that_cannot_train_are_refused(clients, change, message):
         develop(change(clients), seed=1, names=FAST)
 
 
-def test_twenty_defaulters_are_enough(clients):
-    (model,) = develop(relabelled(clients, 20), seed=1, names=["logistic_smote"])
+def test_fifty_defaulters_are_enough(clients):
+    (model,) = develop(relabelled(clients, 50), seed=1, names=["logistic_smote"])
     assert model.held_out["roc_auc"].value is not None
-    assert model.facts.held_out_defaulters == 4
+    assert model.facts.held_out_defaulters == 10
 
 
 def test_one_client_who_defaults_often_is_one_defaulter(clients):
@@ -221,7 +224,7 @@ def test_scores_that_are_no_numbers_are_refused(clients):
             return np.full((len(X), 2), np.nan)
 
     with pytest.raises(TrainingDiverged, match="1,500 of 1,500"):
-        raw_scores(MODELS["logistic"], Broken(), clients)
+        raw_scores({"logistic": Broken()}, FeatureSet().matrix(clients))
 
 
 # --- champion ----------------------------------------------------------------------------------------
@@ -290,10 +293,81 @@ def test_training_sum_tells_ids_apart_that_join_alike(clients):
     assert training_sha256(first) != training_sha256(second)
 
 
-def test_calibrators_match_the_kind_of_model(developed):
-    kinds = {name: model.calibrator.transform for name, model in developed.items()}
-    assert kinds == {name: "asinh" if spec.kind == "anomaly" else "logit" for name, spec in MODELS.items()}
-    assert all(isinstance(model.calibrator, PlattCalibrator) for model in developed.values())
+# --- calibration -------------------------------------------------------------------------------------
+
+
+def test_the_calibrator_is_the_one_that_was_chosen(developed):
+    for model in developed.values():
+        assert model.calibration.calibrator.name == model.calibration.chosen
+        assert len(model.calibration.table) >= 2
+
+
+def test_a_detector_is_never_taken_for_a_probability(developed):
+    assert developed["vae_anomaly"].calibration.chosen in ("platt", "isotonic")
+
+
+def test_after_calibration_smote_states_the_base_rate(developed, clients):
+    calibration = split(clients, 7).calibration
+    smote = developed["logistic_smote"].score(calibration)
+    assert smote["pd"].mean() == pytest.approx(calibration[OUTCOME].mean(), abs=0.01)
+    assert smote["score"].mean() > calibration[OUTCOME].mean() + 0.1
+
+
+# --- a set of models ---------------------------------------------------------------------------------
+
+
+def test_a_set_scores_as_its_models_do_alone(developed, clients):
+    together = score_models(developed, clients)
+    assert list(together) == list(developed)
+    for name, model in developed.items():
+        assert together[name].equals(model.score(clients)), name
+
+
+def test_the_blend_is_the_mean_of_its_members_log_odds(developed, clients):
+    scores = {name: developed[name].score(clients)[SCORE].to_numpy() for name in MODELS["blend"].members}
+    mean = np.mean([np.log(p / (1 - p)) for p in scores.values()], axis=0)
+    expected = 1 / (1 + np.exp(-mean))
+    assert developed["blend"].score(clients)[SCORE].to_numpy() == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_blend_holds_the_very_estimators_of_the_set(developed):
+    members = developed["blend"].estimator.estimators_
+    assert all(members[name] is developed[name].estimator for name in MODELS["blend"].members)
+
+
+def test_members_are_scored_once(developed, clients, monkeypatch):
+    member = developed["gradient_boosting"].estimator
+    calls = []
+
+    def counted(X, predict=member.predict_proba):
+        calls.append(len(X))
+        return predict(X)
+
+    monkeypatch.setattr(member, "predict_proba", counted, raising=False)
+    score_models(
+        {name: developed[name] for name in ("gradient_boosting", "vae_supervised", "blend")}, clients
+    )
+    assert len(calls) == 1
+
+
+# --- attributes that the law protects ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_by_default_no_score_depends_on_a_protected_attribute(developed, clients, name):
+    changed = clients.with_columns(
+        (3 - pl.col("sex")).alias("sex"), pl.lit(3).alias("marriage"), age=pl.lit(99)
+    )
+    expected = developed[name].score(clients)
+    assert developed[name].score(changed).equals(expected)
+    assert developed[name].score(clients.drop("sex", "marriage", "age")).equals(expected)
+
+
+def test_the_policy_all_knows_them(clients):
+    (model,) = develop(clients, seed=7, attributes="all", names=["logistic"])
+    assert {"sex", "marriage_group", "age"} <= set(model.facts.features)
+    changed = clients.with_columns(age=pl.lit(99))
+    assert not model.score(changed).equals(model.score(clients))
 
 
 # --- on the real data --------------------------------------------------------------------------------
@@ -310,8 +384,8 @@ def real(uci_file):
 @pytest.mark.slow
 def test_the_uci_clients(real):
     logistic, boosting = develop(real, seed=42, names=("logistic", "gradient_boosting"))
-    # The reference figures on this data (other splits): 0.715 to 0.723, and 0.7815 to 0.784.
-    assert logistic.held_out["roc_auc"].value == pytest.approx(0.715, abs=0.015)
+    # Cross-validated over all clients: 0.78 and 0.79.
+    assert logistic.held_out["roc_auc"].value == pytest.approx(0.775, abs=0.015)
     assert boosting.held_out["roc_auc"].value == pytest.approx(0.78, abs=0.015)
     assert boosting.held_out["ece"].value < 0.02
     assert boosting.facts.defaulters == 6636
@@ -323,5 +397,6 @@ def test_the_uci_clients(real):
         .sort("grade")
         .filter(pl.col("len") >= 50)
     )
-    assert rates[OUTCOME].is_sorted()
+    # Grades of some hundred clients: neighbours may change places within their noise.
+    assert (np.diff(rates[OUTCOME].to_numpy()) > -0.02).all()
     assert rates["len"].max() < 0.2 * held_out.height

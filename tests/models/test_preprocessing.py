@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ndtri
 
-from models.preprocessing import CLIP, CodeColumn, Encoding, NumericColumn
+from creditflow.errors import TrainingRefused
+from models.preprocessing import CLIP, CodeColumn, Encoding, LookUp, NumericColumn, binary_labels
 
 amounts = st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=60)
 
@@ -84,3 +85,82 @@ def test_encoding_splits_amounts_from_codes_and_survives_its_state():
     again = Encoding.from_state(tensors, meta)
     assert np.array_equal(again.amounts(X), encoding.amounts(X))
     assert np.array_equal(again.positions(X), encoding.positions(X))
+
+
+# ---- Many columns at once --------------------------------------------------------------------------
+
+
+def one_by_one(columns, values):
+    return np.stack([column(row) for column, row in zip(columns, values, strict=True)])
+
+
+@given(st.lists(amounts, min_size=1, max_size=6), st.integers(2, 40), st.integers(0, 2**32 - 1))
+def test_looking_up_together_is_looking_up_one_by_one_to_the_last_digit(training, knots, seed):
+    fitted = [NumericColumn.fit_quantile(j, np.array(x), knots) for j, x in enumerate(training)]
+    look_up = LookUp(fitted)
+    rng = np.random.default_rng(seed)
+    values = np.stack(
+        [
+            # Knots themselves, their neighbours in float64, and numbers between and beyond them.
+            rng.choice(
+                np.concatenate([np.nextafter(k, -np.inf), k, np.nextafter(k, np.inf), k * 1.01, [-2e9]]), 50
+            )
+            for k in (column.knots for column in look_up.columns)
+        ]
+    )
+    expected = one_by_one(look_up.columns, values)
+    assert np.array_equal(look_up(values.copy()), expected)
+
+
+@pytest.mark.parametrize("knots", [2, 3, 4, 5, 255, 256, 257, 400])
+def test_every_number_of_knots_is_searched_to_the_end(knots):
+    rng = np.random.default_rng(knots)
+    wide, narrow = rng.normal(size=(2, 5_000))
+    columns = [
+        NumericColumn.fit_quantile(0, wide, knots),
+        NumericColumn.fit_quantile(1, np.round(narrow), 400),
+    ]
+    look_up = LookUp(columns)
+    values = rng.normal(size=(2, 3_000)) * 2
+    expected = one_by_one(look_up.columns, values)
+    assert np.array_equal(look_up(values.copy()), expected)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("rows", [1, 2_048, 5_000])
+def test_amounts_are_the_columns_own_numbers_whatever_the_layout(order, rows):
+    rng = np.random.default_rng(0)
+    X = np.exp(rng.normal(size=(rows, 5)))
+    X[:, 1] = rng.integers(0, 4, rows)
+    X[:, 3] = 7.0
+    encoding = Encoding.fit(X, [1], "quantile", 50)
+    expected = np.stack([c(X[:, c.index]) for c in encoding.numeric], axis=1).astype(np.float32)
+    assert np.array_equal(encoding.amounts(np.asarray(X, order=order)), expected)
+
+
+def test_knots_too_close_for_a_slope_make_a_step():
+    tiny = np.nextafter(0.0, 1.0)
+    column = NumericColumn.fit_quantile(0, np.array([0.0, tiny]), 400)
+    found = LookUp([column])(np.array([[0.0, tiny]]))
+    assert found.tolist() == [column.scores.tolist()]
+
+
+def test_mean_input_and_sums_by_column_by_hand():
+    X = np.array([[1.0, 10.0, 5.0], [2.0, 20.0, 6.0], [1.0, 40.0, 5.0], [1.0, 40.0, 5.0]])
+    encoding = Encoding.fit(X, [0, 2], "quantile", 400)
+    assert encoding.mean_input(X) == pytest.approx([encoding.amounts(X).mean(), 3 / 4, 1 / 4, 3 / 4, 1 / 4])
+    encoded = np.array([[1.0, 2.0, 4.0, 8.0, 16.0]])  # the amount, two categories, two categories
+    assert encoding.by_column(encoded).tolist() == [[6.0, 1.0, 24.0]]
+
+
+# ---- Labels ----------------------------------------------------------------------------------------
+
+
+def test_labels_become_zero_and_one_in_their_order():
+    classes, label = binary_labels(np.array(["pays", "defaults", "pays"]), "model")
+    assert (classes.tolist(), label.tolist()) == (["defaults", "pays"], [1, 0, 1])
+
+
+def test_one_class_is_refused_and_named():
+    with pytest.raises(TrainingRefused, match=r"training of model: .* every label is 1"):
+        binary_labels(np.array([1, 1]), "model")

@@ -18,8 +18,9 @@ from sklearn.model_selection import train_test_split
 from creditflow.columns import ATTRIBUTE_NAMES, ATTRIBUTES, CLIENT_ID, OUTCOME
 from creditflow.errors import TrainingRefused
 from models import study as module
+from models.anomaly import STUDY_VAE, VAEAnomalyDetector
 from models.study import PUBLISHED_MODELS, PUBLISHED_SHA256, Estimators, Sample, Split, Study, run_study
-from models.vae import STUDY_VAE, VAEAnomalyDetector, VAEClassifier
+from models.vae import VAEClassifier
 
 ROWS = 600
 SMALL = {"epochs": 2, "hidden_units": 8, "hidden_layers": 1, "decoder_units": 8}

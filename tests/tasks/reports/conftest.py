@@ -1,13 +1,16 @@
 """A small warehouse with three kinds of month, and a headless Chromium to open pages in."""
 
+import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -35,11 +38,14 @@ _CHECKS = [  # rule, expectation, column, severity, meaning, outcome, evaluated,
 ]
 _INSERT_SCORES = """
 INSERT INTO scores
-SELECT ?, client_id, ?, ?, ?, score, pd, points, grade, 'live', ?, ?, 'c0dec0dec0de', ? FROM graded
+SELECT ?, client_id, ?, ?, ?, score, pd, points, grade, 'live', ?, ?, 'c0dec0dec0de', ?,
+       CASE WHEN ? THEN pd >= 0.18 END
+FROM graded
 """
 _INSERT_MODEL = """
 INSERT INTO models VALUES
-(?, ?, '2005-04', ['2005-02', '2005-03'], 21000, 4646, ?, ?, 'artifacts/x', 42, 3.21, 'c0dec0dec0de', ?, ?)
+(?, ?, '2005-04', ['2005-02', '2005-03'], 21000, 4646, ?, ?, ?, 42, 3.21, 'c0dec0dec0de', ?, ?,
+ 'unprotected', 'beta', 0.18)
 """
 
 # --- Synthetic clients ----------------------------------------------------------------------------
@@ -89,9 +95,14 @@ def reference() -> pl.DataFrame:
 # --- The warehouse --------------------------------------------------------------------------------
 
 
+def migrate(con: duckdb.DuckDBPyConnection) -> None:
+    for script in scripts("migrations"):
+        con.execute(script.text)
+
+
 def fill_warehouse(con: duckdb.DuckDBPyConnection, clients: int) -> None:
     """Three months as the monthly run would leave them."""
-    con.execute(next(s for s in scripts("migrations") if s.name == "001_spine").text)
+    migrate(con)
     add_month(con, AWAITING, clients, seed=10, outcomes=False, models=False)
     add_month(con, REALISED, clients, seed=20, outcomes=True)
     add_month(con, LIVE, clients, seed=30, outcomes=False, shift=1.7)
@@ -118,8 +129,10 @@ def add_month(
             "INSERT INTO outcomes SELECT ?, client_id, defaulted, 'outcomes', ? FROM known",
             [month, sha(month, "0")],
         )
+    _add_rules(con, month, models)
     if models:
         _add_scores(con, month, frame)
+        _add_reasons(con, month, frame)
         _add_drift(con, month, clients, shift)
         _add_performance(con, month, clients, outcomes)
 
@@ -254,13 +267,83 @@ def _add_scores(con: duckdb.DuckDBPyConnection, month: str, frame: pl.DataFrame)
     for place, model in enumerate(MODELS):
         con.execute(
             _INSERT_SCORES,
-            [month, model, VERSION, place == 0, f"run-{month}", sha(month, "c"), _START],
+            [month, model, VERSION, place == 0, f"run-{month}", sha(month, "c"), _START, place == 0],
         )
         if con.execute("SELECT count(*) FROM models WHERE model = ?", [model]).fetchall()[0][0] == 0:
             con.execute(
                 _INSERT_MODEL,
-                [model, VERSION, "d" * 64, "e" * 64, f"run-{month}", _START],
+                [model, VERSION, "d" * 64, "e" * 64, f"artifacts/{VERSION}/{model}", f"run-{month}", _START],
             )
+
+
+_RULES = [  # rule, value, threshold, met, reason
+    ("no_champion", "champion of 2005-04", "none", False, "a champion is in force"),
+    ("asked_for", "no", "yes", False, "nobody asked for new models"),
+    ("champion_age", "7 months", "6 months", True, "the champion is older than the limit"),
+    ("score_drift", "not computed", "0.25", None, "the month before has no drift"),
+]
+_AWAITING_RULES = [("no_champion", "none", "one", None, "no outcome is known anywhere")]
+_GATE = [  # name, value, low, high, threshold, passed, reason
+    ("AUC not inferior", -0.004, -0.011, 0.003, -0.02, True, "its lower end is above the margin"),
+    ("AUC not lower", -0.004, None, None, 0.0, False, "the champion ranked the same clients better"),
+    ("Brier", 0.0011, -0.0003, 0.0026, 0.005, True, "higher by less than the margin"),
+    ("calibration", 0.0021, -0.012, 0.016, 0.014, True, "mean PD and observed rate agree within noise"),
+    ("stability", None, None, None, 0.25, None, "not run: the month at hand is not scored yet"),
+]
+
+
+def _add_rules(con: duckdb.DuckDBPyConnection, month: str, models: bool) -> None:
+    """Rules of the month; a first champion in the first month with models, a gate that refused in LIVE."""
+    rules = _RULES if models else _AWAITING_RULES
+    con.executemany(
+        "INSERT INTO retrain_rules VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(month, place, *rule) for place, rule in enumerate(rules, 1)],
+    )
+    if month == REALISED:
+        con.execute(
+            "INSERT INTO promotions VALUES ('p1', ?, 'first', ?, ?, NULL, NULL, 'highest held-out ROC AUC',"
+            " 'creditflow', ?, ?)",
+            [month, MODELS[0], VERSION, _START, f"run-{month}"],
+        )
+    if month == LIVE:
+        con.executemany(
+            "INSERT INTO gate_checks VALUES (?, ?, ?, ?, ?, ?, '2005-04', 4400, 971, ?, ?, ?, ?, ?, ?, ?)",
+            [(month, n, MODELS[2], VERSION, MODELS[0], VERSION, *check) for n, check in enumerate(_GATE, 1)],
+        )
+
+
+def _add_reasons(con: duckdb.DuckDBPyConnection, month: str, frame: pl.DataFrame) -> None:
+    """Reasons from the list itself for every client; the third and fourth places stay free for some."""
+    from models.reasons import reason_texts
+
+    if con.execute("SELECT count(*) FROM reason_texts").fetchall()[0][0] == 0:
+        con.executemany(
+            "INSERT INTO reason_texts VALUES (?, ?, ?)", [tuple(t.values()) for t in reason_texts()]
+        )
+    codes = [t["code"] for t in reason_texts()]
+    columns = ["utilisation_1", "bill_amt3", "status_2", "payment_ratio_mean"]
+    places = range(frame.height)
+    rows = frame.select(  # noqa: F841
+        "client_id",
+        pl.lit(month).alias("month"),
+        pl.lit(MODELS[0]).alias("model"),
+        pl.lit(VERSION).alias("version"),
+        pl.lit(-1.41).alias("base_log_odds"),
+        *(
+            pl.Series(f"reason_{n}", [codes[(i * n) % len(codes)] if i % n == 0 else None for i in places])
+            for n in (1, 2, 3, 4)
+        ),
+        *(
+            pl.Series(f"contribution_{n}", [1.6 / n if i % n == 0 else None for i in places])
+            for n in (1, 2, 3, 4)
+        ),
+        *(pl.Series(f"unusual_{n}", [columns[(i + n) % len(columns)] for i in places]) for n in (1, 2, 3)),
+        *(
+            pl.Series(f"deformation_{n}", [(-1) ** i * (5.5 - n + i / 100) for i in places])
+            for n in (1, 2, 3)
+        ),
+    )
+    con.execute("INSERT INTO reasons BY NAME FROM rows")
 
 
 def _add_drift(con: duckdb.DuckDBPyConnection, month: str, clients: int, shift: float) -> None:
@@ -352,8 +435,147 @@ def add(con: duckdb.DuckDBPyConnection) -> Callable[..., None]:
 def empty_con() -> Iterator[duckdb.DuckDBPyConnection]:
     """A warehouse without a row."""
     with duckdb.connect(":memory:") as connection:
-        connection.execute(next(s for s in scripts("migrations") if s.name == "001_spine").text)
+        migrate(connection)
         yield connection
+
+
+# --- Artifacts ------------------------------------------------------------------------------------
+
+_CANDIDATES = {
+    "none": {
+        "brier": 0.13871,
+        "ece": 0.0312,
+        "mean_pd": 0.2391,
+        "excess": 0.00122,
+        "standard_error": 0.00041,
+    },
+    "platt": {
+        "brier": 0.13762,
+        "ece": 0.0151,
+        "mean_pd": 0.2213,
+        "excess": 0.00013,
+        "standard_error": 0.00006,
+    },
+    "beta": {"brier": 0.13749, "ece": 0.0121, "mean_pd": 0.2212, "excess": 0.0, "standard_error": 0.0},
+    "isotonic": {
+        "brier": 0.13801,
+        "ece": 0.0098,
+        "mean_pd": 0.2214,
+        "excess": 0.00052,
+        "standard_error": 0.0002,
+    },
+}
+CALIBRATION = {
+    "chosen": "beta",
+    "reason": "beta has the lowest Brier score, 0.13749; none is worse by 0.00122, more than one standard"
+    " error (0.00041); platt is worse by 0.00013, more than one standard error (0.00006).",
+    "rows": 4200,
+    "defaulters": 929,
+    "observed_rate": 929 / 4200,
+    "folds": 5,
+    "ece_floor": 0.0158,
+    "candidates": _CANDIDATES,
+}
+CUT_OFF = {
+    "cut_off": 0.18,
+    "rule": "empirical",
+    "cost": 0.4571,
+    "cost_approving_all": 1.106,
+    "cost_refusing_all": 0.7788,
+    "refused": 1563,
+    "rows": 4200,
+    "defaulters": 929,
+    "costs": {"missed_default": 5.0, "refused_good": 1.0},
+}
+_SETTINGS = {
+    "memory": None,
+    "steps": "list",
+    "verbose": False,
+    "prepare": "RankPreparation",
+    "classify": "LogisticRegression",
+    "prepare__code_columns": [68, 69, 70, 71, 72, 73, 74],
+    "prepare__knots": 64,
+    "classify__C": 0.01,
+    "classify__l1_ratio": 0.0,
+    "classify__max_iter": 1000,
+    "classify__penalty": "deprecated",
+    "classify__random_state": 42,
+    "classify__solver": "lbfgs",
+    "classify__tol": 0.0001,
+}
+
+
+_KINDS = {
+    "logistic": "BaselinePipeline",
+    "gradient_boosting": "BaselinePipeline",
+    "vae_anomaly": "VAEAnomalyDetector",
+    "vae_supervised": "VAEClassifier",
+    "blend": "BlendClassifier",
+}
+_PARTS = {"blend": {name: name for name in ("vae_supervised", "gradient_boosting")}}
+
+
+def _files_of(stem: str, kind: str) -> list[str]:
+    return [f"{stem}.safetensors", f"{stem}.json"] if kind.startswith("VAE") else [f"{stem}.skops"]
+
+
+def write_artifact(folder: Path, model: str, **changes: object) -> str:
+    """What a card reads of an artifact; returns the manifest's SHA-256. `changes` go into the manifest."""
+    from models.artifacts import COMMON_FILES, FORMAT
+    from models.features import FeatureSet
+
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {"calibration.json": json.dumps(CALIBRATION), "cut_off.json": json.dumps(CUT_OFF)}
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    parts = {stem: _KINDS[name] for stem, name in _PARTS.get(model, {"estimator": model}).items()}
+    own = [name for stem, kind in parts.items() for name in _files_of(stem, kind)]
+    sums = {name: hashlib.sha256(texts.get(name, "").encode()).hexdigest() for name in (*COMMON_FILES, *own)}
+    manifest = {
+        "format": FORMAT,
+        "name": model,
+        "estimator": _KINDS[model],
+        "parts": parts,
+        "features": list(FeatureSet().names),
+        "seed": 42,
+        "settings": dict.fromkeys(parts, _SETTINGS),
+        "training": {
+            "rows": 21000, "defaulters": 4646, "clients": 21000, "fit_rows": 12600, "calibration_rows": 4200,
+            "held_out_rows": 4200, "held_out_defaulters": 929, "seed": 42, "attributes": "unprotected",
+            "features": list(FeatureSet().names),
+        },
+        "facts": {"version": VERSION},
+        "packages": {
+            "python": "3.11.9", "numpy": "2.4.1", "polars": "2.1.0", "scikit-learn": "1.9.0",
+            "imbalanced-learn": "0.14.0", "scipy": "1.17.0", "torch": "2.13.0", "skops": "0.14.0",
+            "safetensors": "0.7.0",
+        },
+        "files": {name: {"sha256": total, "bytes": 1} for name, total in sorted(sums.items())},
+    } | changes  # fmt: skip
+    content = json.dumps(manifest).encode()
+    (folder / "manifest.json").write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture
+def root(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> Path:
+    """A home with an artifact for every registered model of `con`."""
+    home = tmp_path / "home"
+    for (model,) in con.execute("SELECT model FROM models").fetchall():
+        register(con, home, model)
+    return home
+
+
+def register(con: duckdb.DuckDBPyConnection, home: Path, model: str, **changes: object) -> None:
+    """Writes the model's artifact anew and the sum of its manifest into the table."""
+    total = write_artifact(home / "artifacts" / VERSION / model, model, **changes)
+    con.execute("UPDATE models SET manifest_sha256 = ? WHERE model = ?", [total, model])
+
+
+@pytest.fixture
+def reregister(con: duckdb.DuckDBPyConnection, root: Path) -> Callable[..., None]:
+    """Writes a model's artifact anew with changes in its manifest: `reregister(model, **changes)`."""
+    return partial(register, con, root)
 
 
 # --- The browser ----------------------------------------------------------------------------------
@@ -376,8 +598,8 @@ def chromium_path() -> str | None:
 
 
 @pytest.fixture(scope="module")
-def open_page() -> Iterator[Callable[..., Opened]]:
-    """Opens a file in headless Chromium: `open_page(path, counts=, dark=, width=, click=, wait_for=)`.
+def browser() -> Iterator[Any]:
+    """Headless Chromium without a network of its own.
 
     Module-scoped on purpose: Playwright keeps an event loop running while it lives, which other
     modules' tests must not meet. Absent Chromium skips, but fails where CI is "true".
@@ -394,33 +616,54 @@ def open_page() -> Iterator[Callable[..., Opened]]:
         "--disable-background-networking", "--disable-component-update",
     ]  # fmt: skip
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=flags)
+        found = playwright.chromium.launch(executable_path=executable, args=flags)
+        yield found
+        found.close()
 
-        def opened(
-            path: Path,
-            counts: tuple[str, ...] = (),
-            dark: bool = False,
-            width: int = 1280,
-            click: str | None = None,
-            wait_for: str | None = None,
-        ) -> Opened:
-            seen = Opened()
-            page = browser.new_page(
-                viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
-            )
-            page.on("console", lambda m: seen.errors.append(m.text) if m.type == "error" else None)
-            page.on("pageerror", lambda e: seen.errors.append(str(e)))
-            page.on("request", lambda r: seen.requests.append(r.url))
-            page.goto(path.as_uri(), wait_until="load")
-            if click:
-                page.locator(click).first.click()
-            if wait_for:
-                page.wait_for_selector(wait_for, timeout=30_000)
-            seen.counts = {c: page.locator(c).count() for c in counts}
-            seen.text = page.inner_text("body")
-            seen.overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-            page.close()
-            return seen
 
-        yield opened
-        browser.close()
+@pytest.fixture(scope="module")
+def sheets(browser: Any) -> Callable[[Path], list[tuple[float, float]]]:
+    """The sizes in points of the sheets that a page prints on: `sheets(path)`."""
+
+    def printed(path: Path) -> list[tuple[float, float]]:
+        page = browser.new_page()
+        page.goto(path.as_uri(), wait_until="load")
+        content = page.pdf(prefer_css_page_size=True, print_background=True)
+        page.close()
+        boxes = re.findall(rb"/MediaBox\s*\[\s*0 0 ([\d.]+) ([\d.]+)\s*\]", content)
+        return [(float(width), float(height)) for width, height in boxes]
+
+    return printed
+
+
+@pytest.fixture(scope="module")
+def open_page(browser: Any) -> Callable[..., Opened]:
+    """Opens a file in headless Chromium: `open_page(path, counts=, dark=, width=, click=, wait_for=)`."""
+
+    def opened(
+        path: Path,
+        counts: tuple[str, ...] = (),
+        dark: bool = False,
+        width: int = 1280,
+        click: str | None = None,
+        wait_for: str | None = None,
+    ) -> Opened:
+        seen = Opened()
+        page = browser.new_page(
+            viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
+        )
+        page.on("console", lambda m: seen.errors.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda e: seen.errors.append(str(e)))
+        page.on("request", lambda r: seen.requests.append(r.url))
+        page.goto(path.as_uri(), wait_until="load")
+        if click:
+            page.locator(click).first.click()
+        if wait_for:
+            page.wait_for_selector(wait_for, timeout=30_000)
+        seen.counts = {c: page.locator(c).count() for c in counts}
+        seen.text = page.inner_text("body")
+        seen.overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        page.close()
+        return seen
+
+    return opened

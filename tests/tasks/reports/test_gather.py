@@ -161,3 +161,116 @@ def test_the_sample_takes_each_client_once_and_only_known_outcomes_on_request(
 def test_examples_are_shown_as_they_were_stored(examples: str, texts: list[str]) -> None:
     check = Expectation("clients", "s", 0, "r", "e", None, "info", "m", "failed", 3, 1, examples, None)
     assert check.example_texts == texts
+
+
+# --- Decisions and reasons --------------------------------------------------------------------------
+
+
+def test_rules_checks_and_changes_come_in_their_order(con: duckdb.DuckDBPyConnection) -> None:
+    facts = gather_month(con, LIVE)
+    assert facts is not None
+    assert [(r.rule, r.met) for r in facts.rules] == [
+        ("no_champion", False),
+        ("asked_for", False),
+        ("champion_age", True),
+        ("score_drift", None),
+    ]
+    assert [c.passed for c in facts.gate] == [True, False, True, True, None]
+    assert facts.promotions == []
+
+
+def test_flags_are_counted_against_the_outcomes(con: duckdb.DuckDBPyConnection) -> None:
+    facts, live = gather_month(con, REALISED), gather_month(con, LIVE)
+    assert facts is not None
+    assert live is not None
+    joined = (
+        "FROM scores s JOIN outcomes o USING (month, client_id) WHERE s.is_champion AND s.month = '2005-04'"
+    )
+    assert facts.flags.judged == 400
+    assert facts.flags.flagged == one(con, "SELECT count(*) FROM scores WHERE flagged AND month = '2005-04'")
+    assert facts.flags.flagged_known == one(con, f"SELECT count(*) {joined} AND flagged")
+    assert facts.flags.flagged_defaulters == one(
+        con, f"SELECT count(*) {joined} AND flagged AND defaulted = 1"
+    )
+    assert facts.flags.defaulters == one(con, f"SELECT count(*) {joined} AND defaulted = 1")
+    assert (live.flags.flagged_known, live.flags.defaulters) == (0, 0)
+
+
+def test_the_mix_counts_each_client_once_a_reason(con: duckdb.DuckDBPyConnection) -> None:
+    facts = gather_month(con, LIVE)
+    assert facts is not None
+    named = one(
+        con,
+        "SELECT count(reason_1) + count(reason_2) + count(reason_3) + count(reason_4) FROM reasons"
+        " WHERE month = '2005-05'",
+    )
+    assert sum(c.clients for c in facts.reason_mix) == named
+    assert sum(c.first for c in facts.reason_mix) == 400
+    assert sum(g.explained for g in facts.explained) == sum(g.clients for g in facts.explained) == 400
+    assert [g.grade for g in facts.explained] == [g.grade for g in facts.grades]
+    assert all(c.reason for c in facts.reason_mix)
+
+
+def test_worked_clients_stand_at_both_ends_and_on_both_sides_of_the_cut_off(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
+    facts = gather_month(con, REALISED)
+    assert facts is not None
+    pds = [client.pd for client in facts.worked]
+    assert len(pds) == 5
+    assert pds == sorted(pds, reverse=True)
+    assert pds[0] == one(con, "SELECT max(pd) FROM scores WHERE month = '2005-04' AND is_champion")
+    assert pds[-1] == one(con, "SELECT min(pd) FROM scores WHERE month = '2005-04' AND is_champion")
+    by_place = {client.chosen_for: client for client in facts.worked}
+    above, below = by_place["the last at or above the cut-off"], by_place["the first below the cut-off"]
+    assert above.pd >= 0.18 > below.pd
+    assert (above.flagged, below.flagged) == (True, False)
+    assert all(client.defaulted in (0, 1) for client in facts.worked)
+
+
+def test_reasons_of_a_worked_client_are_its_own_in_words(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(
+        "UPDATE reasons SET reason_1 = 'R01', contribution_1 = 0.6931471805599453, reason_2 = NULL,"
+        " reason_3 = NULL, reason_4 = NULL"
+    )
+    con.execute("UPDATE clients SET pay_1 = 2")
+    facts = gather_month(con, LIVE)
+    assert facts is not None
+    for client in facts.worked:
+        (reason,) = client.reasons
+        assert reason.text == "The latest payment is late: it is 2 months behind."
+        assert reason.odds_factor == pytest.approx(2.0, abs=1e-12)
+        assert len(client.unusual) == 3
+
+
+def test_fewer_explained_clients_than_places_are_told_once(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute("DELETE FROM reasons WHERE client_id NOT IN ('0000007', '0000008')")
+    facts = gather_month(con, LIVE)
+    assert facts is not None
+    assert sorted(c.client_id for c in facts.worked) == ["0000007", "0000008"]
+    con.execute("DELETE FROM reasons")
+    facts = gather_month(con, LIVE)
+    assert facts is not None
+    assert (facts.worked, facts.reason_mix, facts.unusual) == ([], [], [])
+
+
+def test_unusual_columns_are_counted_over_all_three_places(con: duckdb.DuckDBPyConnection) -> None:
+    facts = gather_month(con, LIVE)
+    assert facts is not None
+    assert sum(c.clients for c in facts.unusual) == 1200
+    assert sum(c.first for c in facts.unusual) == 400
+    largest = one(con, "SELECT max(abs(deformation_1)) FROM reasons WHERE month = '2005-05'")
+    assert max(c.largest for c in facts.unusual) == largest
+
+
+def test_a_change_by_hand_is_told_in_the_row(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(
+        "INSERT INTO promotions VALUES ('p9', '2005-05', 'rollback', 'vae_anomaly', 'v0', 'logistic', 'v1',"
+        " 'it failed',"
+        " 'me', '2005-07-01 00:00:00', NULL)"
+    )
+    assert [r.by_hand for r in gather_overview(con)] == [
+        [],
+        [],
+        ["Rolled back to vae_anomaly v0 by me (it failed)."],
+    ]

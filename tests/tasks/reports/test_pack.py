@@ -12,6 +12,7 @@ import pytest
 from creditflow.errors import UsageError
 from creditflow.month import Month
 from tasks.reports import pack
+from tasks.reports.cards import build_cards
 from tasks.reports.pack import build_month_pack, build_overview
 
 MONTHS = [Month(2005, 3), Month(2005, 4), Month(2005, 5)]
@@ -53,6 +54,28 @@ def test_a_pack_holds_every_page_and_every_link_resolves(
         page = reports / "2005-04" / name
         assert all((page.parent / path).is_file() for path, _ in links(page) if path)
         assert 3_000_000 < page.stat().st_size < 7_000_000
+
+
+def test_every_link_between_cards_packs_and_overview_resolves(
+    con: duckdb.DuckDBPyConnection, root: Path, tmp_path: Path
+) -> None:
+    reports = tmp_path / "reports"
+    build_cards(con, reports, root)
+    build_all(con, reports, None)
+    for page in reports.rglob("*.html"):
+        for path, fragment in links(page):
+            target = (page.parent / path).resolve() if path else page
+            assert target.is_file(), (page, path)
+            assert not fragment or f'id="{fragment}"' in target.read_text("utf-8"), (page, fragment)
+    linked = {path for path, _ in links(reports / "2005-05" / "index.html")}
+    assert "../models/2005-04-1f0c9a7e/logistic.html" in linked
+    assert "../models/reasons.html" in linked
+    assert "models/index.html" in {path for path, _ in links(reports / "index.html")}
+
+
+def test_a_pack_links_no_card_that_is_not_there(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    index = build_month_pack(con, MONTHS[1], tmp_path / "reports", reference=None, evidently=False)
+    assert not any("models" in path for path, _ in links(index))
 
 
 def test_the_same_warehouse_gives_the_same_bytes(

@@ -113,6 +113,11 @@ def test_markup_and_long_labels_are_only_text(
     con.execute("UPDATE files SET file_name = ?, run_id = ?", [hostile, hostile])
     con.execute("UPDATE runs SET message = ?, command = ?", [hostile, hostile])
     con.execute("UPDATE decisions SET reason = ?, rule = ?", [hostile, hostile])
+    con.execute("UPDATE retrain_rules SET reason = ?, value = ?, threshold = ?", [hostile, hostile, hostile])
+    con.execute("UPDATE gate_checks SET reason = ?, name = ?", [hostile, hostile])
+    con.execute("UPDATE promotions SET reason = ?, decided_by = ?, action = 'rollback'", [hostile, hostile])
+    con.execute("UPDATE reason_texts SET reason = ?", [hostile])
+    con.execute("UPDATE reasons SET reason_1 = ?, unusual_1 = ?", [hostile, hostile])
     con.execute("UPDATE expectation_results SET meaning = ?, reason = ?", [hostile, hostile])
     con.execute("UPDATE drift_bins SET label = ?", [hostile])
     con.execute("UPDATE drift SET reason = ?, band = ?", [hostile, hostile])
@@ -132,6 +137,38 @@ def test_markup_and_long_labels_are_only_text(
         ("2005-04 index", ["Default rate", "Realised on the month", "0.7684", "logistic", "c0dec0dec0de"]),
         ("2005-04 index", ["403", "400", "retrain", "the champion is older than the limit", "7 months"]),
         ("2005-05 index", ["Not available: outcomes for 2005-05 not yet received.", "left out on request"]),
+        (
+            "2005-04 index",
+            ["first champion", "nobody: there was none", "highest held-out ROC AUC", "creditflow"],
+        ),
+        ("2005-04 index", ["No check of the gate is recorded", "their PD reaches the cut-off of 18.00%"]),
+        ("2005-04 index", ["with a known outcome", "defaulted; they are", "of all known defaulters"]),
+        (
+            "2005-05 index",
+            ["champion age", ">met<", ">not met<", "could not be evaluated: the month before has no drift"],
+        ),
+        (
+            "2005-05 index",
+            ["Refused: vae_supervised", "4,400 clients of 2005-04", "-0.0110 to 0.0030", ">failed<"],
+        ),
+        (
+            "2005-05 index",
+            [
+                "No change in this month: logistic",
+                "How many of them defaulted is not known",
+                "beta",
+                "18.00%",
+            ],
+        ),
+        (
+            "2005-05 index",
+            ["400 of 400 clients are explained", "the highest PD", "odds × 4.95", "R01", "Most unusual:"],
+        ),
+        (
+            "2005-03 index",
+            ["No reasons: awaiting a first model.", "no outcome is known anywhere", "not evaluated"],
+        ),
+        ("2005-03 index", ["No challenger was judged: there is nothing yet", "there is no champion yet"]),
         ("2005-03 index", ["No scores: awaiting a first model.", "wait", "no outcome is known anywhere"]),
         ("2005-03 stability", ["Not computed: awaiting a first model."]),
         ("2005-04 stability", ["not computed: one value only in the reference sample"]),
@@ -179,6 +216,20 @@ def test_a_long_quarantine_states_its_total(con: duckdb.DuckDBPyConnection) -> N
         "UPDATE clients SET bill_amt1 = -1",
         "DELETE FROM scores WHERE client_id > '0000010'",
         "UPDATE drift SET value = 12.5",
+        "DELETE FROM retrain_rules",
+        "DELETE FROM promotions",
+        "DELETE FROM reasons",
+        "DELETE FROM reason_texts",
+        "UPDATE reasons SET reason_1 = NULL, reason_2 = NULL, reason_3 = NULL, reason_4 = NULL",
+        "UPDATE reasons SET reason_1 = 'R99'",
+        "UPDATE reasons SET unusual_1 = NULL, unusual_2 = NULL, unusual_3 = NULL",
+        "UPDATE reasons SET unusual_1 = 'a_column_of_old'",
+        "DELETE FROM reasons WHERE client_id <> '0000042'",
+        "UPDATE scores SET flagged = NULL",
+        "UPDATE scores SET flagged = FALSE WHERE is_champion",
+        "UPDATE scores SET flagged = TRUE WHERE is_champion",
+        "UPDATE models SET cut_off = 1.0000000000000002, training_months = ['2005-03']",
+        "UPDATE models SET cut_off = NULL, attributes = NULL, calibrator = NULL",
     ],
 )
 def test_a_month_with_gaps_still_gives_whole_pages(con: duckdb.DuckDBPyConnection, change: str) -> None:
@@ -221,6 +272,16 @@ def test_an_empty_warehouse_has_an_overview(empty_con: duckdb.DuckDBPyConnection
         (pages.moment(datetime(2005, 6, 1, 6, 0, 0)), "2005-06-01 06:00:00 UTC"),
         (pages.known(""), "—"),
         (pages.known(0), "0"),
+        (pages.signed(-0.5), "−0.50"),
+        (pages.signed(1.25, 1), "+1.2"),
+        (pages.spoken("champion_age"), "champion age"),
+        (pages.plain(5.0), "5"),
+        (pages.plain(0.25), "0.25"),
+        (pages.sentence("no end"), "No end."),
+        (pages.sentence("An end."), "An end."),
+        (pages.cut_off(0.16667), "16.67%"),
+        (pages.cut_off(1.0000000000000002), "above 100%: nobody"),
+        (pages.cut_off(None), "—"),
     ],
 )
 def test_figures_are_written_one_way(shown: str, text: str) -> None:
@@ -237,3 +298,27 @@ def test_the_months_default_class_shares_add_up(reference: pl.DataFrame) -> None
 def test_the_shape_of_new_months(con: duckdb.DuckDBPyConnection, add: Callable[..., None]) -> None:
     add("2005-06", 10, seed=5, outcomes=True)
     assert "10 clients scored" in every_page(con, None, "2005-06")["2005-06 index"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("DELETE FROM reasons", "No client of this month is explained"),
+        (
+            "UPDATE reasons SET reason_1 = NULL, reason_2 = NULL, reason_3 = NULL, reason_4 = NULL",
+            "No client has a reason",
+        ),
+        ("UPDATE reasons SET reason_1 = 'R99'", "Reason R99, which is no longer in the list of reasons."),
+        ("UPDATE reasons SET unusual_1 = NULL, unusual_2 = NULL, unusual_3 = NULL", "has no one-class VAE"),
+        ("UPDATE scores SET flagged = NULL", "Nobody was judged against a cut-off"),
+        ("DELETE FROM retrain_rules", "No evaluation of the rules is recorded for this month."),
+        ("UPDATE decisions SET verdict = 'reuse'", "no new set was developed, and the champion stays"),
+        ("DELETE FROM decisions", "No challenger was judged: the month has not come that far."),
+    ],
+)
+def test_a_section_that_cannot_be_computed_says_why(
+    con: duckdb.DuckDBPyConnection, change: str, told: str
+) -> None:
+    con.execute(change)
+    con.execute("DELETE FROM gate_checks")
+    assert told in every_page(con, None, "2005-05")["2005-05 index"]

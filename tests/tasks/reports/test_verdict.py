@@ -1,11 +1,12 @@
 """The month in words."""
 
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
-from tasks.reports.gather import MonthRow
-from tasks.reports.verdict import band, verdict
+from tasks.reports.gather import GateCheck, MonthRow, Promotion
+from tasks.reports.verdict import band, gate_verdict, verdict
 
 ROW = MonthRow(
     month="2005-09",
@@ -33,6 +34,7 @@ ROW = MonthRow(
     checks_not_run=1,
     run_status="done",
     run_message=None,
+    by_hand=[],
 )
 
 
@@ -40,6 +42,11 @@ ROW = MonthRow(
     ("change", "tone", "words"),
     [
         ({}, "good", "nothing calls for attention"),
+        (
+            {"by_hand": ["Rolled back to logistic v0 by me (it failed)."]},
+            "watch",
+            "Rolled back to logistic v0",
+        ),
         ({"psi": 0.1}, "watch", "between 0.10 and 0.25"),
         ({"psi": 0.25}, "alarm", "0.25 or more"),
         ({"moved": ["age"]}, "alarm", "1 of 23 attributes have a CSI of 0.25 or more: age."),
@@ -83,3 +90,81 @@ def test_the_outcome_finding_holds_both_sides() -> None:
 )
 def test_bands_begin_at_their_threshold(value: float | None, tone: str) -> None:
     assert band(value) == tone
+
+
+CHECK = GateCheck(
+    "2005-09",
+    1,
+    "blend",
+    "v2",
+    "logistic",
+    "v1",
+    "2005-08",
+    900,
+    200,
+    "Brier",
+    0.0,
+    None,
+    None,
+    0.005,
+    True,
+    "r",
+)
+PROMOTED = Promotion(
+    "p", "2005-09", "gate", "blend", "v2", "logistic", "v1", "r", "creditflow", datetime(2005, 10, 1), "run"
+)
+
+
+def _check(name: str, passed: bool | None) -> GateCheck:
+    return replace(CHECK, name=name, passed=passed)
+
+
+@pytest.mark.parametrize(
+    ("checks", "promotions", "tone", "text"),
+    [
+        ([CHECK], [PROMOTED], "good", "Promoted: blend v2 replaced logistic v1; 1 of 1 checks passed."),
+        (
+            [CHECK, _check("AUC_not_lower", False), _check("stability", None)],
+            [],
+            "watch",
+            "Refused: blend v2 did not replace logistic v1; 1 of 3 checks passed; failed: AUC not lower;"
+            " could not be evaluated: stability.",
+        ),
+        (
+            [replace(CHECK, champion=None, champion_version=None, passed=None)],
+            [replace(PROMOTED, action="first", from_model=None, from_version=None)],
+            "watch",
+            "Promoted: blend v2 became the first champion; 0 of 1 checks passed;"
+            " could not be evaluated: Brier.",
+        ),
+        # A promotion of another month, of another version or by hand does not make the gate's verdict.
+        (
+            [CHECK],
+            [replace(PROMOTED, month="2005-08")],
+            "watch",
+            "Refused: blend v2 did not replace logistic v1; 1 of 1 checks passed.",
+        ),
+        (
+            [CHECK],
+            [replace(PROMOTED, version="v9")],
+            "watch",
+            "Refused: blend v2 did not replace logistic v1; 1 of 1 checks passed.",
+        ),
+        (
+            [CHECK],
+            [replace(PROMOTED, action="promote")],
+            "watch",
+            "Refused: blend v2 did not replace logistic v1; 1 of 1 checks passed.",
+        ),
+    ],
+)
+def test_the_gate_in_words(
+    checks: list[GateCheck], promotions: list[Promotion], tone: str, text: str
+) -> None:
+    found = gate_verdict(checks, promotions)
+    assert found is not None
+    assert (found.tone, found.text) == (tone, text)
+
+
+def test_without_checks_there_is_no_verdict() -> None:
+    assert gate_verdict([], [PROMOTED]) is None

@@ -1,0 +1,3 @@
+-- The checks of the gate, from the registered frame `results`. Owner: tasks/develop.py.
+INSERT INTO gate_checks BY NAME
+SELECT * FROM results
