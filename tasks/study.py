@@ -15,14 +15,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from creditflow import __version__
 from creditflow.columns import CLIENT_ID, OUTCOME
 from creditflow.errors import HeaderRefused
 from creditflow.month import Month
@@ -207,26 +206,12 @@ def render(study: Study, source: Source | None) -> str:
 
 def _environment() -> Environment:
     """The report pack's own base page, macros and style, with the study's beside them."""
-    folders = [Path(__file__).with_name("templates"), Path(pages.__file__).with_name("templates")]
-    environment = Environment(
-        loader=FileSystemLoader(folders),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "count": pages.count,
-        "share": pages.share,
-        "figure": pages.figure,
-        "signed": signed,
-    }
-    style = "".join((folder / css).read_text("utf-8") for folder, css in zip(folders, _STYLES, strict=True))
-    environment.globals |= {"style": Markup(style), "release": __version__, "code": code_version()}  # noqa: S704
+    folder = Path(__file__).with_name("templates")
+    environment = pages.environment(folder)
+    environment.filters["signed"] = signed
+    style = (folder / "study.css").read_text("utf-8") + str(pages.environment().globals["style"])
+    environment.globals["style"] = Markup(style)  # noqa: S704 - ours, not data
     return environment
-
-
-_STYLES = ("study.css", "pack.css")
 
 
 def signed(value: float, digits: int = 4) -> str:

@@ -395,13 +395,14 @@ def _meanings() -> Mapping[str, str]:
 
 
 def _render(template: str, **values: Any) -> str:
-    return _environment().get_template(template).render(**values) + "\n"
+    return environment().get_template(template).render(**values) + "\n"
 
 
 @cache
-def _environment() -> Environment:
+def environment(*folders: Path) -> Environment:
+    """Templates of the report pack, and of `folders` before them, with the filters that all pages share."""
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
+        loader=FileSystemLoader([*folders, _TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

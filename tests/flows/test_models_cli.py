@@ -63,15 +63,6 @@ def test_change_without_a_reason_is_a_usage_error(command):
     assert result.exit_code == 2
 
 
-def test_user_without_a_name_is_a_number(monkeypatch):
-    def nameless():
-        raise KeyError("getpwuid(): uid not found: 4711")
-
-    monkeypatch.setattr(models_cli.getpass, "getuser", nameless)
-    monkeypatch.setattr(models_cli.os, "getuid", lambda: 4711)
-    assert models_cli._user() == "uid 4711"
-
-
 # ── On a home ───────────────────────────────────────────────────────────────────────────────────
 
 

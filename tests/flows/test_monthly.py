@@ -295,7 +295,10 @@ def test_wish_retrains_and_stays_in_force_when_the_month_is_run_again(home, ask)
     gate = ask(home, f"SELECT count(*), count(passed) < count(*) FROM gate_checks WHERE month = '{LAST}'")
     # 700 clients leave too few unseen defaulters to compare on, so the champion stays.
     assert gate == [(5, True)]
-    versions = "SELECT DISTINCT s.version = d.version FROM scores AS s JOIN decisions AS d USING (month)"
+    versions = (
+        "SELECT DISTINCT s.version = d.version FROM scores AS s JOIN decisions AS d USING (month) "
+        f"WHERE month = '{LAST}'"
+    )
     assert ask(home, versions) == [(True,)]
     months = ask(home, f"SELECT DISTINCT training_months FROM models WHERE month = '{LAST}'")
     assert months == [(["2026-01", "2026-02", "2026-03"],)]

@@ -406,7 +406,11 @@ def test_the_published_report_is_reproduced(uci_file) -> None:
     verdicts = {(row.subject, row.figure): row.verdict for row in study.comparison}
     for name in ("logistic", "logistic_smote"):
         assert {verdicts[name, figure] for figure in module.FIGURES} == {"matches"}
-    assert verdicts["vae_supervised", "recall"] == "matches"
+    # Its cut comes from cross-validation inside the training part: about the published recall, ahead in the rest.
+    supervised = models["vae_supervised"].report
+    assert supervised.defaulted.recall == pytest.approx(0.62, abs=0.02)
+    assert supervised.defaulted.precision >= 0.47
+    assert supervised.accuracy >= 0.76
     # Every printed epoch within 0.02; the first batch is one draw, so it is held against twenty.
     assert {verdict for (name, figure), verdict in verdicts.items() if figure.startswith("epoch")} == {
         "matches"
