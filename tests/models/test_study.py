@@ -406,7 +406,7 @@ def test_the_published_report_is_reproduced(uci_file) -> None:
     verdicts = {(row.subject, row.figure): row.verdict for row in study.comparison}
     for name in ("logistic", "logistic_smote"):
         assert {verdicts[name, figure] for figure in module.FIGURES} == {"matches"}
-    # Its cut comes from cross-validation inside the training part: about the published recall, ahead in the rest.
+    # Its cut is cross-validated inside the training part: about the published recall, ahead in the rest.
     supervised = models["vae_supervised"].report
     assert supervised.defaulted.recall == pytest.approx(0.62, abs=0.02)
     assert supervised.defaulted.precision >= 0.47

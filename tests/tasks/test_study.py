@@ -13,8 +13,8 @@ import pytest
 
 from creditflow.columns import ATTRIBUTE_NAMES, ATTRIBUTES, CLIENT_ID, OUTCOME
 from creditflow.errors import ContentRefused, HeaderRefused, HomeUnusable, InputRefused, TrainingRefused
-from models.study import Estimators, Study, run_study, study_estimators
 from models.anomaly import STUDY_VAE, VAEAnomalyDetector
+from models.study import Estimators, Study, run_study, study_estimators
 from models.vae import VAEClassifier
 from tasks import study as module
 from tasks.study import Source, read_labelled, read_source, write_study
