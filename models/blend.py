@@ -1,10 +1,10 @@
 """The blend: the mean of its members' log-odds.
 
 Measured on the UCI portfolio with the supervised VAE and histogram gradient boosting as members, on all
-features, by five-fold cross-validation inside the study's training rows (mean ROC AUC of two seeds): VAE 0.7922,
-trees 0.7914, blend 0.7931. Logistic regression as a third member, several seeds of the trees, weights of 0.4 or
-0.6 add nothing: hence two members and equal weights. No class is weighted, so the blend's mean probability
-stays the base rate.
+features, by five-fold cross-validation inside the study's training rows (mean ROC AUC of two seeds): VAE
+0.7922, trees 0.7914, blend 0.7931. Logistic regression as a third member, several seeds of the trees, weights
+of 0.4 or 0.6 add nothing: hence two members and equal weights. No class is weighted, so the blend's mean
+probability stays the base rate.
 """
 
 from collections.abc import Mapping, Sequence
