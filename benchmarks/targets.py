@@ -19,7 +19,8 @@ class Target:
     read: Read
     bound: float
     at_least: bool = True
-    shown: str = ".4f"
+    # One digit more than the bound has: 0.78596 is not 0.7860.
+    shown: str = ".5f"
 
     def verdict(self, results: Results, policy: str) -> str:
         """The figure and whether the target is met, in words."""
