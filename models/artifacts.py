@@ -248,8 +248,7 @@ def load(
         ArtifactNewer: written by a newer creditflow.
         ArtifactOutdated: written by an older creditflow, or for other features than this one computes.
     """
-    manifest = read_manifest(folder, expected_manifest_sha256)
-    files = {name: _verified(folder / name, entry) for name, entry in manifest["files"].items()}
+    manifest, files = _read(folder, expected_manifest_sha256)
     try:
         model = _assemble(manifest, files, {} if shared is None else shared)
     except ArtifactError:
@@ -265,6 +264,20 @@ def load(
         _corrupt(folder, "files that make up a model", f"{type(error).__name__}: {error}", error)
     _self_test(model, folder, manifest["packages"])
     return model
+
+
+def verify(folder: Path, expected_manifest_sha256: str) -> None:
+    """Check every sum of an artifact without building the model.
+
+    Raises:
+        ArtifactMissing, ArtifactCorrupt, ArtifactNewer, ArtifactOutdated: as in `load`.
+    """
+    _read(folder, expected_manifest_sha256)
+
+
+def _read(folder: Path, expected_sha256: str | None) -> tuple[dict[str, Any], dict[str, bytes]]:
+    manifest = read_manifest(folder, expected_sha256)
+    return manifest, {name: _verified(folder / name, entry) for name, entry in manifest["files"].items()}
 
 
 def read_manifest(folder: Path, expected_sha256: str | None = None) -> dict[str, Any]:

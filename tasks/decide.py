@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 
-from creditflow.errors import ArtifactMissing, ArtifactOutdated
+from creditflow.errors import ArtifactError, ArtifactMissing, ArtifactOutdated
 from creditflow.month import Month
 from sql.warehouse import execute, frame, open_warehouse
 from tasks.options import Options
@@ -296,13 +296,14 @@ def _known(con: duckdb.DuckDBPyConnection, run: Run, asked: bool) -> Known:
     champion = _champion(con, chosen or execute(con, "champion_before", month=month))
     outcomes = [Month.parse(m) for (m,) in execute(con, "months_with_outcomes", month=month)]
     learned = execute(con, "learned_until", month=month)[0][0]
-    model, unusable = usable(con, run, champion) if champion else (None, None)
+    # A wish stays in force when the month is run again.
+    asked = asked or bool(execute(con, "was_asked_for", month=month))
+    model, unusable = usable(con, run, champion, asked) if champion else (None, None)
     return Known(
         champion=champion,
         earlier_outcomes=tuple(m for m in outcomes if m < run.month),
         own_label=run.month in outcomes,
-        # A wish stays in force when the month is run again.
-        asked=asked or bool(execute(con, "was_asked_for", month=month)),
+        asked=asked,
         chosen=chosen[0][3] if chosen else None,
         unusable=unusable,
         learned_until=Month.parse(learned) if learned else None,
@@ -319,18 +320,16 @@ def _champion(con: duckdb.DuckDBPyConnection, named: Sequence[tuple[Any, ...]]) 
 
 
 def usable(
-    con: duckdb.DuckDBPyConnection, run: Run, champion: Champion
+    con: duckdb.DuckDBPyConnection, run: Run, champion: Champion, asked: bool
 ) -> tuple["DevelopedModel | None", str | None]:
-    """The champion's model, or why this version of creditflow with these settings cannot use it.
+    """The champion's model, or why this version of creditflow with these settings cannot use its set.
 
     A damaged artifact, or one of a newer version, is no reason to replace a model in silence: that is an
-    error.
+    error, unless a person asked for a retraining.
 
     Raises:
         ArtifactError: as said.
     """
-    from models.artifacts import load
-
     folder, manifest, attributes, _ = execute(
         con, "model_on_record", model=champion.model, version=champion.version
     )[0]
@@ -340,9 +339,23 @@ def usable(
             f"it was developed with CREDITFLOW_ATTRIBUTES={attributes}, and the settings leave some out",
         )
     try:
-        return load(run.home.root / folder, manifest), None
-    except (ArtifactMissing, ArtifactOutdated) as error:
-        return None, f"{error.where}: expected {error.expected}, found {error.found}"
+        return _sound(con, run, champion, folder, manifest), None
+    except ArtifactError as error:
+        if asked or isinstance(error, ArtifactMissing | ArtifactOutdated):
+            return None, f"{error.where}: expected {error.expected}, found {error.found}"
+        raise
+
+
+def _sound(
+    con: duckdb.DuckDBPyConnection, run: Run, champion: Champion, folder: str, manifest: str
+) -> "DevelopedModel":
+    from models.artifacts import load, verify
+
+    # The whole set scores, so a damaged challenger stops the month as much as a damaged champion.
+    for name, other, recorded, _ in execute(con, "models_of_version", version=champion.version):
+        if name != champion.model:
+            verify(run.home.root / other, recorded)
+    return load(run.home.root / folder, manifest)
 
 
 def _found_drift(

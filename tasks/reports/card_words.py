@@ -221,6 +221,7 @@ def _change(change: Promotion) -> str:
     how = {
         "first": "became the first champion",
         "gate": "passed the gate",
+        "replacement": "took over from one that could not be used",
         "promote": "was promoted by hand",
         "rollback": "was put back by hand",
     }[change.action]

@@ -149,7 +149,7 @@ class GateCheck:
 
 @dataclass(frozen=True)
 class Promotion:
-    """A change of champion: `action` is 'first', 'gate', 'promote' or 'rollback'."""
+    """A change of champion: `action` is 'first', 'gate', 'replacement', 'promote' or 'rollback'."""
 
     promotion_id: str
     month: str

@@ -43,6 +43,12 @@ def test_damaged_artifact_is_named_with_the_way_to_recover(home, ask):
     )
     with pytest.raises(ArtifactCorrupt, match=victim.name):
         monthly(LAST)
+    monthly(LAST, retrain=True)
+    promoted = f"SELECT action, version LIKE '{LAST}-%' FROM promotions WHERE month = '{LAST}'"
+    assert ask(home, promoted) == [("replacement", True)]
+    assert ask(home, f"SELECT DISTINCT version LIKE '{LAST}-%' FROM scores WHERE month = '{LAST}'") == [
+        (True,)
+    ]
 
 
 def test_damaged_warehouse_is_named(home):

@@ -172,6 +172,7 @@ class Office:
         patch.setattr("models.develop.develop", self.fit)
         patch.setattr("models.artifacts.save", self.save)
         patch.setattr("models.artifacts.load", self.read)
+        patch.setattr("models.artifacts.verify", self.read)
         return self
 
     def copy(self, root) -> "Office":
