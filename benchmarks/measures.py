@@ -5,7 +5,7 @@ draws, so that what clients have in common cancels in a difference. They say how
 clients moves a figure, not how far another training sample would.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from models.calibration import ece_noise_floor
+from models.gate import Ranked, resampled
 from models.metrics import classification_metrics, threshold_metrics
 
 DRAWS = 2_000
 SEED = 42
-BLOCK = 100
 FIGURES = ("roc_auc", "average_precision", "ks", "brier", "ece")
 
 Floats = NDArray[np.float64]
@@ -89,42 +89,16 @@ def bootstrap_auc(folds: Sequence[Fold], draws: int = DRAWS, seed: int = SEED) -
     sums = [np.zeros(draws) for _ in folds[0][1]]
     values = [0.0 for _ in folds[0][1]]
     for number, (y, scores) in enumerate(folds):
-        areas = [_weighted_auc(y, score) for score in scores]
-        rng = np.random.default_rng([seed, number])
-        for place, weights in _resamples(rng, y.size, draws):
-            for total, area in zip(sums, areas, strict=True):
-                total[place] += area(weights)
-        values = [v + float(area(np.ones((1, y.size)))[0]) for v, area in zip(values, areas, strict=True)]
+        ranked = [Ranked.of(y == 1, score) for score in scores]
+        done = 0
+        for weights in resampled(y.size, draws, np.random.default_rng([seed, number])):
+            for total, model in zip(sums, ranked, strict=True):
+                total[done : done + len(weights)] += model.auc(weights)
+            done += len(weights)
+        values = [v + float(m.auc(np.ones((1, y.size)))[0]) for v, m in zip(values, ranked, strict=True)]
     if not all(np.isfinite(total).all() for total in sums):
         raise ValueError("a resample holds one class only: too few clients of the other")
     return [Bootstrapped(v / len(folds), s / len(folds)) for v, s in zip(values, sums, strict=True)]
-
-
-def _resamples(rng: np.random.Generator, rows: int, draws: int) -> Iterator[tuple[slice, Floats]]:
-    """How often each row was drawn: (block, rows), a block of draws at a time to bound the memory."""
-    for start in range(0, draws, BLOCK):
-        size = min(BLOCK, draws - start)
-        chosen = rng.integers(rows, size=(size, rows)) + np.arange(size)[:, None] * rows
-        counts = np.bincount(chosen.ravel(), minlength=size * rows).reshape(size, rows)
-        yield slice(start, start + size), counts.astype(np.float64)
-
-
-def _weighted_auc(y: Labels, score: Floats) -> Callable[[Floats], Floats]:
-    """A function from row weights (draws, n) to ROC AUC (draws,): the Mann-Whitney form, ties count half."""
-    order = np.argsort(score, kind="stable")
-    ranked = score[order]
-    starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
-    bad, good = y[order] == 1, y[order] == 0
-
-    def area(weights: Floats) -> Floats:
-        placed = weights[:, order]
-        defaulted = np.add.reduceat(placed * bad, starts, axis=1)
-        paid = np.add.reduceat(placed * good, starts, axis=1)
-        below = np.cumsum(paid, axis=1) - paid / 2
-        with np.errstate(invalid="ignore"):
-            return (defaulted * below).sum(axis=1) / (defaulted.sum(axis=1) * paid.sum(axis=1))
-
-    return area
 
 
 # ── Decisions ───────────────────────────────────────────────────────────────────────────────────

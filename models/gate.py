@@ -33,6 +33,7 @@ in the large).
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -269,10 +270,10 @@ def paired_bootstrap(
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if outcomes.all() or not outcomes.any():
         raise ValueError("both classes are needed")
-    ranked_a, ranked_b = _Ranked.of(outcomes, a), _Ranked.of(outcomes, b)
+    ranked_a, ranked_b = Ranked.of(outcomes, a), Ranked.of(outcomes, b)
     squares_a, squares_b = (a - outcomes) ** 2, (b - outcomes) ** 2
     drawn: list[tuple[Floats, Floats]] = []
-    for weights in _resampled(outcomes.size, draws, seed):
+    for weights in resampled(outcomes.size, draws, np.random.default_rng(seed)):
         aucs = ranked_a.auc(weights) - ranked_b.auc(weights)
         drawn.append((aucs, (weights * (squares_a - squares_b)).sum(axis=1) / outcomes.size))
     auc, brier = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
@@ -291,9 +292,8 @@ def _difference(first: float, second: float, drawn: Floats, confidence: float) -
     return Difference(first - second, float(low), float(high), first, second)
 
 
-def _resampled(rows: int, draws: int, seed: int) -> Iterator[Floats]:
-    """How often each row is drawn: (d, rows) counts at a time, `draws` in all."""
-    random = np.random.default_rng(seed)
+def resampled(rows: int, draws: int, random: np.random.Generator) -> Iterator[Floats]:
+    """How often each row is drawn: (d, rows) counts at a time, to bound the memory, `draws` in all."""
     step = max(1, _CELLS // rows)
     for start in range(0, draws, step):
         here = min(step, draws - start)
@@ -304,7 +304,7 @@ def _resampled(rows: int, draws: int, seed: int) -> Iterator[Floats]:
 
 
 @dataclass(frozen=True)
-class _Ranked:
+class Ranked:
     """One model's scores, sorted once, so that the AUC of many weightings costs a running sum each.
 
     `lower` and `upper` give, for each defaulter, how many others score lower, and lower or equal.
@@ -316,7 +316,7 @@ class _Ranked:
     upper: NDArray[np.int64]
 
     @classmethod
-    def of(cls, defaulted: NDArray[np.bool_], score: Floats) -> "_Ranked":
+    def of(cls, defaulted: NDArray[np.bool_], score: Floats) -> Self:
         defaulters, others = np.flatnonzero(defaulted), np.flatnonzero(~defaulted)
         # Both in the order of the score: neighbours in the running sum are then neighbours in memory.
         defaulters = defaulters[np.argsort(score[defaulters], kind="stable")]

@@ -49,28 +49,31 @@ def publish(con: duckdb.DuckDBPyConnection, target: Path) -> Path:
     fresh.unlink(missing_ok=True)
     try:
         with translated_errors(target):
-            _copy_tables(con, fresh)
-            _add_views(fresh)
+            own_views = _copy_tables(con, fresh)
+            _add_views(fresh, own_views)
         fresh.replace(target)
     finally:
         fresh.unlink(missing_ok=True)
     return target
 
 
-def _copy_tables(con: duckdb.DuckDBPyConnection, fresh: Path) -> None:
+def _copy_tables(con: duckdb.DuckDBPyConnection, fresh: Path) -> list[str]:
+    """Returns the statements of the writer's own views, which readers get too."""
     quoted = str(fresh).replace("'", "''")
     con.execute(f"ATTACH '{quoted}' AS published (STORAGE_VERSION '{STORAGE_VERSION}')")
     try:
         for table in TABLES:
             con.execute(f"CREATE TABLE published.{table} AS FROM {table}")
+        views = con.sql("SELECT sql FROM duckdb_views() WHERE NOT internal").fetchall()
     finally:
         con.execute("DETACH published")
+    return [statement for (statement,) in views]
 
 
-def _add_views(fresh: Path) -> None:
+def _add_views(fresh: Path, own_views: list[str]) -> None:
     # A connection of its own, so that no view remembers the name of the file while it was new.
     with duckdb.connect(str(fresh)) as con:
-        for view in scripts("views"):
-            con.execute(view.text)
+        for statement in [*own_views, *(view.text for view in scripts("views"))]:
+            con.execute(statement)
         comment(con)
         con.execute("CHECKPOINT")

@@ -31,6 +31,7 @@ from creditflow.errors import ArtifactError, ArtifactMissing, ArtifactOutdated
 from creditflow.month import Month
 from sql.warehouse import execute, frame, open_warehouse
 from tasks.options import Options
+from tasks.registry import ModelId, load_of_set
 from tasks.stage import Run, stage
 
 if TYPE_CHECKING:
@@ -330,32 +331,18 @@ def usable(
     Raises:
         ArtifactError: as said.
     """
-    folder, manifest, attributes, _ = execute(
-        con, "model_on_record", model=champion.model, version=champion.version
-    )[0]
+    attributes = execute(con, "model_on_record", model=champion.model, version=champion.version)[0][2]
     if run.options.attributes == "unprotected" and attributes != "unprotected":
         return (
             None,
             f"it was developed with CREDITFLOW_ATTRIBUTES={attributes}, and the settings leave some out",
         )
     try:
-        return _sound(con, run, champion, folder, manifest), None
+        return load_of_set(con, run.home, ModelId(champion.model, champion.version)), None
     except ArtifactError as error:
         if asked or isinstance(error, ArtifactMissing | ArtifactOutdated):
             return None, f"{error.where}: expected {error.expected}, found {error.found}"
         raise
-
-
-def _sound(
-    con: duckdb.DuckDBPyConnection, run: Run, champion: Champion, folder: str, manifest: str
-) -> "DevelopedModel":
-    from models.artifacts import load, verify
-
-    # The whole set scores, so a damaged challenger stops the month as much as a damaged champion.
-    for name, other, recorded, _ in execute(con, "models_of_version", version=champion.version):
-        if name != champion.model:
-            verify(run.home.root / other, recorded)
-    return load(run.home.root / folder, manifest)
 
 
 def _found_drift(

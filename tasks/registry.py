@@ -261,6 +261,24 @@ def _calibration_facts(model: "DevelopedModel") -> dict[str, Any]:
     }
 
 
+def load_of_set(con: duckdb.DuckDBPyConnection, home: Home, chosen: ModelId) -> "DevelopedModel":
+    """The model, with every sum of its whole set checked.
+
+    The whole set scores a month, so a damaged challenger stops it as much as a damaged champion.
+
+    Raises:
+        ArtifactError: an artifact of the set is missing, damaged, or not of this version of the code.
+    """
+    from models.artifacts import load, verify
+
+    of_set = {row[0]: row[1:3] for row in execute(con, "models_of_version", version=chosen.version)}
+    for name, (folder, manifest) in of_set.items():
+        if name != chosen.model:
+            verify(home.root / folder, manifest)
+    folder, manifest = of_set[chosen.model]
+    return load(home.root / folder, manifest)
+
+
 # ── Comparing ───────────────────────────────────────────────────────────────────────────────────
 
 _COMPARISON: dict[str, Any] = {
@@ -500,9 +518,7 @@ def _check_artifact(con: duckdb.DuckDBPyConnection, home: Home, chosen: ModelId,
     Raises:
         ArtifactError: it cannot be loaded, or knows attributes that the settings leave out.
     """
-    from models.artifacts import load
-
-    folder, manifest, attributes, _ = execute(con, "model_on_record", **asdict(chosen))[0]
+    attributes = execute(con, "model_on_record", **asdict(chosen))[0][2]
     if options.attributes == "unprotected" and attributes != "unprotected":
         raise ArtifactOutdated(
             f"model {chosen}",
@@ -510,4 +526,4 @@ def _check_artifact(con: duckdb.DuckDBPyConnection, home: Home, chosen: ModelId,
             found=f"one developed with CREDITFLOW_ATTRIBUTES={attributes}",
             remedy="Choose another model, or change the setting for all of them.",
         )
-    load(home.root / folder, manifest)
+    load_of_set(con, home, chosen)

@@ -18,6 +18,8 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 
+from models.gate import resampled
+
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 Load = Callable[[str], ModuleType]
 
@@ -81,18 +83,11 @@ def test_draw_is_the_mean_over_folds_of_the_resampled_clients_auc(measures: Modu
     folds = [clients(150, seed) for seed in (1, 2)]
     expected = []
     for number, (y, score) in enumerate(folds):
-        _, weights = next(measures._resamples(np.random.default_rng([measures.SEED, number]), y.size, 3))
+        weights = next(resampled(y.size, 3, np.random.default_rng([measures.SEED, number])))
         rows = np.repeat(np.arange(y.size), weights[2].astype(int))
         expected.append(roc_auc_score(y[rows], score[rows]))
     found = measures.bootstrap_auc([(y, [score]) for y, score in folds], draws=3)[0]
     assert found.draws[2] == pytest.approx(np.mean(expected), abs=1e-12)
-
-
-def test_resamples_draw_every_row_once_on_average_and_n_in_all(measures: ModuleType) -> None:
-    counts = np.concatenate([w for _, w in measures._resamples(np.random.default_rng(3), 50, 250)])
-    assert counts.shape == (250, 50)
-    assert (counts.sum(axis=1) == 50).all()
-    assert counts.mean(axis=0) == pytest.approx(np.ones(50), abs=0.3)
 
 
 def test_spread_is_that_of_delong(measures: ModuleType) -> None:

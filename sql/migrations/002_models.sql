@@ -128,3 +128,25 @@ SELECT *
 FROM derived;
 DROP TABLE derived;
 ALTER TABLE derived_next RENAME TO derived;
+
+-- Everything that named a champion, in one place: decisions of runs, and choices of persons.
+CREATE VIEW named_champions AS
+SELECT
+    month,
+    'run' AS action,
+    champion AS model,
+    version,
+    reason,
+    decided_at
+FROM decisions
+WHERE champion IS NOT NULL
+UNION ALL
+SELECT
+    month,
+    action,
+    model,
+    version,
+    reason,
+    decided_at
+FROM promotions
+WHERE action IN ('promote', 'rollback');

@@ -1,15 +1,5 @@
--- Everything that named a champion, in the order in which it counts: decisions, and the choices of persons.
--- Grain: month and moment. Owner: tasks/registry.py.
-SELECT
-    month,
-    'run' AS action,
-    champion AS model,
-    version,
-    reason,
-    decided_at
-FROM decisions
-WHERE champion IS NOT NULL
-UNION ALL
+-- Everything that named a champion, in the order in which it counts. Grain: month and moment.
+-- Owner: tasks/registry.py.
 SELECT
     month,
     action,
@@ -17,6 +7,5 @@ SELECT
     version,
     reason,
     decided_at
-FROM promotions
-WHERE action IN ('promote', 'rollback')
+FROM named_champions
 ORDER BY month, decided_at

@@ -22,34 +22,24 @@ WITH kept AS (
     WHERE month = $month
 ),
 
-a AS (
+paired AS (
     SELECT
         client_id,
-        arg_max(pd, scored_at) AS pd,
-        arg_max(basis, scored_at) AS basis
+        arg_max(pd, scored_at) FILTER (WHERE model = $model_a AND version = $version_a) AS pd_a,
+        arg_max(pd, scored_at) FILTER (WHERE model = $model_b AND version = $version_b) AS pd_b,
+        arg_max(basis, scored_at) FILTER (WHERE model = $model_a AND version = $version_a) AS basis_a,
+        arg_max(basis, scored_at) FILTER (WHERE model = $model_b AND version = $version_b) AS basis_b
     FROM kept
-    WHERE model = $model_a AND version = $version_a
-    GROUP BY client_id
-),
-
-b AS (
-    SELECT
-        client_id,
-        arg_max(pd, scored_at) AS pd,
-        arg_max(basis, scored_at) AS basis
-    FROM kept
-    WHERE model = $model_b AND version = $version_b
     GROUP BY client_id
 )
 
 SELECT
     o.defaulted,
-    a.pd AS pd_a,
-    b.pd AS pd_b,
-    a.basis AS basis_a,
-    b.basis AS basis_b
-FROM a
-INNER JOIN b ON a.client_id = b.client_id
-INNER JOIN outcomes AS o ON a.client_id = o.client_id
-WHERE o.month = $month
-ORDER BY a.client_id
+    p.pd_a,
+    p.pd_b,
+    p.basis_a,
+    p.basis_b
+FROM paired AS p
+INNER JOIN outcomes AS o ON p.client_id = o.client_id
+WHERE o.month = $month AND p.pd_a IS NOT NULL AND p.pd_b IS NOT NULL
+ORDER BY p.client_id

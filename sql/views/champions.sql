@@ -1,33 +1,13 @@
 -- Who was champion from which month to which, and why. A person's choice counts from its month on, even where
 -- that month has not been run again. Grain: reign. Owner: analysts.
 CREATE OR REPLACE VIEW champions AS
-WITH named AS (
-    SELECT
-        month,
-        champion AS model,
-        version,
-        reason,
-        decided_at
-    FROM decisions
-    WHERE champion IS NOT NULL
-    UNION ALL
-    SELECT
-        month,
-        model,
-        version,
-        reason,
-        decided_at
-    FROM promotions
-    WHERE action IN ('promote', 'rollback')
-),
-
-in_force AS (
+WITH in_force AS (
     SELECT
         month,
         arg_max(model, decided_at) AS model,
         arg_max(version, decided_at) AS version,
         arg_max(reason, decided_at) AS reason
-    FROM named
+    FROM named_champions
     GROUP BY month
 ),
 

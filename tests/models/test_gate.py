@@ -7,10 +7,11 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 from models.gate import (
     CLASS_CLIENTS_MIN,
     Limits,
+    Ranked,
     Sample,
-    _Ranked,
     judge,
     paired_bootstrap,
+    resampled,
 )
 from models.stability import PsiResult
 
@@ -214,7 +215,7 @@ def test_points_are_those_of_scikit_learn():
 )
 def test_weighted_auc_is_that_of_repeated_rows_with_ties(rows):
     y, score, weight = (np.array(column) for column in zip(*rows, strict=True))
-    ranked = _Ranked.of(y.astype(bool), score.astype(float))
+    ranked = Ranked.of(y.astype(bool), score.astype(float))
     found = ranked.auc(weight[np.newaxis].astype(float))[0]
     assert found == pytest.approx(roc_auc_score(np.repeat(y, weight), np.repeat(score, weight)))
 
@@ -251,3 +252,10 @@ def test_right_model_is_rarely_refused_by_the_calibration():
         risk, y = clients(1500, seed)
         refused += judge(Sample(y, risk, None), STABLE, Limits(), seed=0).checks[3].passed is False
     assert refused <= 10
+
+
+def test_resamples_draw_every_row_once_on_average_and_n_in_all() -> None:
+    counts = np.concatenate(list(resampled(50, 250, np.random.default_rng(3))))
+    assert counts.shape == (250, 50)
+    assert (counts.sum(axis=1) == 50).all()
+    assert counts.mean(axis=0) == pytest.approx(np.ones(50), abs=0.3)
