@@ -19,6 +19,8 @@ Scaling = Literal["quantile", "standard"]
 
 CLIP = 3.0
 STANDARD_CLIP = 1e6
+# Amounts nearer to zero are zero: between two of them a slope is no finite number.
+SMALLEST = 1e-290
 MAX_CATEGORIES = 255
 # So many rows of all columns stay near the processor while they are looked up.
 LOOK_UP_ROWS = 2048
@@ -84,7 +86,8 @@ class NumericColumn:
         A value that many clients share (an amount of zero) gets the middle of its ranks. About `knots`
         distinct values are kept, evenly spread over the ranks, both ends included.
         """
-        distinct, counts = np.unique(values, return_counts=True)
+        amounts = np.where(np.abs(values) < SMALLEST, 0.0, values)
+        distinct, counts = np.unique(amounts, return_counts=True)
         rank = (np.cumsum(counts) - counts / 2) / len(values)
         normal = ndtri(rank)
         mean = np.average(normal, weights=counts)
@@ -115,7 +118,9 @@ class CodeColumn:
     categories: np.ndarray
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        edges = (self.categories[:-1] + self.categories[1:]) / 2
+        lower, upper = self.categories[:-1], self.categories[1:]
+        # The middle of two neighbouring floats is one of them; the upper is never its own lower side.
+        edges = np.minimum((lower + upper) / 2, np.nextafter(upper, -np.inf))
         return np.searchsorted(edges, values, side="left")
 
     @classmethod
@@ -183,10 +188,8 @@ class LookUp:
 
 
 def _slopes(column: NumericColumn) -> np.ndarray:
-    """Rise from each knot to the next; zero after the last, and where two are too close for a number."""
-    with np.errstate(over="ignore"):
-        rise = np.diff(column.scores) / np.diff(column.knots)
-    return np.where(np.isfinite(rise), rise, 0.0)
+    """Rise from each knot to the next."""
+    return np.diff(column.scores) / np.diff(column.knots)
 
 
 # ---- All columns -----------------------------------------------------------------------------------------
