@@ -12,6 +12,7 @@ from creditflow.version import code_version
 from flows.options import run_options
 from flows.settings import Settings, load_settings
 from tasks import ledger
+from tasks.alerts import Alert, Alerted, alert
 from tasks.decide import decide
 from tasks.develop import Developed, develop
 from tasks.home import Home, locked
@@ -29,6 +30,7 @@ class MonthResult:
     month: str
     run_id: str
     summary: str
+    alerts: tuple[Alert, ...] = ()  # those that were raised
 
 
 @flow(name="monthly", flow_run_name="monthly-{month}")
@@ -55,17 +57,17 @@ def run_month(run: Run, retrain: bool, backfill_id: str | None) -> MonthResult:
     """The stages of one month, written down in the ledger; the caller holds the lock."""
     run.home.clear_work()
     with ledger.recorded(run.home, run.run_id, run.month, "run", backfill_id):
-        summary = stages(run, retrain)
+        summary, alerted = stages(run, retrain)
         mark = ledger.fingerprint(run.home, run.month, run.options)
         ledger.record_timings(run.home, take_timings(run.run_id))
         ledger.close(run.home, run.run_id, "done", message=summary, mark=mark)
         publish(run)
     # Nothing of a client lies about twice once it is stored.
     run.home.clear_work()
-    return MonthResult(str(run.month), run.run_id, summary)
+    return MonthResult(str(run.month), run.run_id, summary, alerted.raised)
 
 
-def stages(run: Run, retrain: bool) -> str:
+def stages(run: Run, retrain: bool) -> tuple[str, Alerted]:
     """The month as a DAG, one line a stage."""
     clients = load_clients(run)
     outcomes = load_outcomes(run)
@@ -73,8 +75,9 @@ def stages(run: Run, retrain: bool) -> str:
     champion = develop(run, decision)
     scored = score(run, champion)
     monitor(run)
+    alerted = alert(run)
     report(run)
-    return summarise(clients, outcomes, champion, scored)
+    return summarise(clients, outcomes, champion, scored), alerted
 
 
 SAID = {"retrain": "retrained", "reuse": "reused the champion", "wait": "awaiting a first model"}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _WIDE = None if sys.stdout.isatty() else 1000
 out = Console(soft_wrap=True, highlight=False, width=_WIDE)
 hints = Console(stderr=True, highlight=False)
-STAGES = 8
+STAGES = 9
 Step = Callable[[str, int, int], None]
 Say = Callable[[str], None]
 

@@ -30,8 +30,10 @@ TABLES = (
     "drift",
     "drift_bins",
     "performance",
+    "alerts",
     "runs",
     "backfills",
+    "backfill_months",
     "stage_timings",
 )
 # Readable by clients from DuckDB 1.4 on; the default storage of 2.0 is not.

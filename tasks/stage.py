@@ -23,7 +23,11 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Run:
-    """One run of one month: its identity, its home and its options."""
+    """One run of one month: its identity, its home and its options.
+
+    `command` says who asked: `run` a person, `schedule` the clock, `backfill` a range. `as_of` is `now` where
+    the month is to be scored by today's champion with all outcomes known today, and not as at that time.
+    """
 
     run_id: str
     month: Month
@@ -31,6 +35,8 @@ class Run:
     code_version: str
     options: Options = field(default_factory=Options)
     memory_limit: str | None = None
+    command: Literal["run", "schedule", "backfill"] = "run"
+    as_of: Literal["then", "now"] = "then"
 
 
 @dataclass(frozen=True)
