@@ -10,6 +10,23 @@ from sql.warehouse import open_published, open_warehouse
 CHECKOUT = Path(__file__).resolve().parent.parent
 _HEAD = "<!-- Written by `make docs`; do not edit. -->\n"
 
+# Tables by what they are about; what stands in none of them is a view.
+_GROUPS = {
+    "What came in": ("files", "clients", "outcomes", "quarantine", "expectation_results"),
+    "Models": ("models", "decisions", "retrain_rules", "gate_checks", "promotions"),
+    "Scores": ("scores", "scores_history", "reasons", "reason_texts"),
+    "Monitoring": ("drift", "drift_bins", "performance", "alerts", "alert_messages"),
+    "Runs": ("runs", "stage_timings", "backfills", "backfill_months"),
+    "The publication itself": ("publication", "partitions"),
+}
+_ABOUT_DICTIONARY = """# Data dictionary
+
+The tables and views of `published/creditflow.duckdb`, from its own comments. `creditflow sql` lists them,
+`creditflow sql "DESCRIBE portfolio_by_month"` the columns of one. The table `scores` is also published as
+Parquet, `published/scores/month=YYYY-MM/scores.parquet`.
+
+How it is published: [sql.md](sql.md)."""
+
 
 def data_dictionary() -> str:
     """Every table, view and column of the published database, from its own comments."""
@@ -26,10 +43,19 @@ def data_dictionary() -> str:
                 "SELECT table_name, column_name, data_type, comment FROM duckdb_columns() "
                 "WHERE NOT internal ORDER BY table_name, column_index"
             ).fetchall()
-    parts = [_HEAD, "# Data dictionary\n", "The tables and views of `published/creditflow.duckdb`.\n"]
-    for table, meaning in tables:
-        parts += [f"\n## {table}\n", f"{meaning}\n", "| column | type | meaning |\n| --- | --- | --- |"]
-        parts += [f"| `{c}` | {kind} | {what} |" for t, c, kind, what in columns if t == table]
+    meanings = dict(tables)
+    views = sorted(meanings.keys() - {name for group in _GROUPS.values() for name in group})
+    parts = [_HEAD, _ABOUT_DICTIONARY]
+    for group, names in {"Views": views, **_GROUPS}.items():
+        parts.append(f"\n## {group}\n")
+        parts += [f"- [{name}](#{name}): {meanings[name]}" for name in names]
+    for name in (*views, *(name for group in _GROUPS.values() for name in group)):
+        parts += [
+            f"\n### {name}\n",
+            f"{meanings[name]}\n",
+            "| column | type | meaning |\n| --- | --- | --- |",
+        ]
+        parts += [f"| `{c}` | {kind} | {what} |" for t, c, kind, what in columns if t == name]
     return "\n".join(parts) + "\n"
 
 

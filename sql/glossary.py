@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 
 from creditflow.columns import ATTRIBUTES
+from sql.warehouse import quoted
 
 _FILE = Path(__file__).with_name("glossary.json")
 
@@ -43,13 +44,9 @@ def column_meaning(table: str, column: str) -> str:
 def comment(con: duckdb.DuckDBPyConnection) -> None:
     """Writes the meanings into the database that `con` has open, as comments."""
     for (view,) in con.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall():
-        con.execute(f"COMMENT ON VIEW {view} IS {_quoted(table_meaning(view))}")
+        con.execute(f"COMMENT ON VIEW {view} IS {quoted(table_meaning(view))}")
     for (table,) in con.execute("SELECT table_name FROM duckdb_tables() WHERE NOT internal").fetchall():
-        con.execute(f"COMMENT ON TABLE {table} IS {_quoted(table_meaning(table))}")
+        con.execute(f"COMMENT ON TABLE {table} IS {quoted(table_meaning(table))}")
     columns = "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal"
     for table, column in con.execute(columns).fetchall():
-        con.execute(f"COMMENT ON COLUMN {table}.{column} IS {_quoted(column_meaning(table, column))}")
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+        con.execute(f"COMMENT ON COLUMN {table}.{column} IS {quoted(column_meaning(table, column))}")

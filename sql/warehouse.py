@@ -4,7 +4,7 @@ The writer's database is private: DuckDB lets one process write or many read. Re
 `sql.publish` replaces by rename.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from creditflow.errors import (
     CreditflowError,
     HomeLocked,
     HomeUnusable,
-    QueryFailed,
     WarehouseCorrupt,
     WarehouseNewer,
 )
@@ -24,7 +23,16 @@ from sql.library import Script, query, scripts
 
 # No network: DuckDB would otherwise fetch extensions that a query names.
 _OFFLINE = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
-_FULL = ("no space left", "disk full", "could not write", "read-only file system", "permission denied")
+_FULL = (
+    "no space left",
+    "disk full",
+    "file too large",
+    "could not write",
+    "read-only file system",
+    "permission denied",
+    # The folder of the database is gone: a disk that was unmounted.
+    "no such file or directory",
+)
 
 
 # ── Opening ─────────────────────────────────────────────────────────────────────────────────────
@@ -32,9 +40,17 @@ _FULL = ("no space left", "disk full", "could not write", "read-only file system
 
 @contextmanager
 def open_warehouse(
-    path: Path, *, memory_limit: str | None = None, threads: int | None = None
+    path: Path,
+    *,
+    memory_limit: str | None = None,
+    threads: int | None = None,
+    as_it_is: bool = False,
+    read_only: bool = False,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """The writer's database, created and migrated where need be, closed at the end of the block.
+
+    `as_it_is` leaves a database of an earlier version as it is: a backup must not upgrade what it keeps.
+    `read_only` leaves every byte: what a kill left in the log is read and not written back.
 
     Raises:
         HomeLocked: another process has the file open.
@@ -46,18 +62,23 @@ def open_warehouse(
         config = {**_OFFLINE, "temp_directory": str(path.with_suffix(".tmp"))}
         limits = {"memory_limit": memory_limit, "threads": threads}
         config |= {name: str(value) for name, value in limits.items() if value is not None}
-        con = duckdb.connect(str(path), config=config)  # type: ignore[arg-type]
+        con = duckdb.connect(str(path), read_only=read_only, config=config)  # type: ignore[arg-type]
         try:
-            con.execute("SET enable_progress_bar = false")
-            migrate(con, path)
+            if as_it_is or read_only:
+                _refuse_newer(path, unknown_migrations(applied_migrations(con)))
+            else:
+                con.execute("SET enable_progress_bar = false")
+                migrate(con, path)
             yield con
         finally:
             con.close()
 
 
 @contextmanager
-def open_published(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The readers' database, read-only.
+def open_published(path: Path, **config: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The readers' database, read-only, under further settings of DuckDB where given.
+
+    It stays the one that was opened, however often a successor is renamed into its place.
 
     Raises:
         HomeUnusable: nothing has been published yet.
@@ -71,7 +92,8 @@ def open_published(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             remedy="Run a month first: creditflow run MONTH, or creditflow demo.",
         )
     with translated_errors(path):
-        con = duckdb.connect(str(path), read_only=True, config=_OFFLINE)  # type: ignore[arg-type]
+        settings = {**_OFFLINE, **config}
+        con = duckdb.connect(str(path), read_only=True, config=settings)  # type: ignore[arg-type]
         try:
             con.execute("SET enable_progress_bar = false")
             yield con
@@ -85,13 +107,13 @@ def translated_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        known = _storage_error(path, str(error))
+        known = storage_error(path, str(error))
         if known is None:
             raise
         raise known from error
 
 
-def _storage_error(path: Path, text: str) -> CreditflowError | None:
+def storage_error(path: Path, text: str) -> CreditflowError | None:
     lowered = text.lower()
     first_line = text.splitlines()[0] if text else ""
     if "could not set lock" in lowered:
@@ -107,7 +129,8 @@ def _storage_error(path: Path, text: str) -> CreditflowError | None:
             expected="an intact DuckDB database",
             found=first_line,
             remedy="Move the file away, restore it from a backup or leave it out, "
-            "and rebuild from the inbox: creditflow backfill FIRST LAST --reason recovery.",
+            "and rebuild from the inbox: creditflow backfill FIRST LAST --reason recovery. "
+            "A published file needs no backup: the next run writes it anew.",
         )
     if any(sign in lowered for sign in _FULL):
         return HomeUnusable(
@@ -131,13 +154,27 @@ def migrate(con: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
     con.execute(
         "CREATE TABLE IF NOT EXISTS migrations (name VARCHAR NOT NULL, applied_at TIMESTAMP NOT NULL)"
     )
-    applied = {name for (name,) in con.execute("SELECT name FROM migrations").fetchall()}
-    known = scripts("migrations")
-    _refuse_newer(path, applied - {script.name for script in known})
-    pending = [script for script in known if script.name not in applied]
+    applied = applied_migrations(con)
+    _refuse_newer(path, unknown_migrations(applied))
+    pending = [script for script in scripts("migrations") if script.name not in applied]
     for script in pending:
         _apply(con, script)
     return [script.name for script in pending]
+
+
+def applied_migrations(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """The names on record, in order."""
+    return [name for (name,) in con.execute("SELECT name FROM migrations ORDER BY name").fetchall()]
+
+
+def is_current(con: duckdb.DuckDBPyConnection) -> bool:
+    """Whether every migration of this creditflow is applied."""
+    return set(applied_migrations(con)) >= {script.name for script in scripts("migrations")}
+
+
+def unknown_migrations(applied: Iterable[str]) -> set[str]:
+    """Those that this creditflow does not have: a newer one applied them."""
+    return set(applied) - {script.name for script in scripts("migrations")}
 
 
 def _refuse_newer(path: Path, unknown: set[str]) -> None:
@@ -157,6 +194,11 @@ def _apply(con: duckdb.DuckDBPyConnection, script: Script) -> None:
 
 
 # ── Running ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def quoted(text: str) -> str:
+    """A text as an SQL literal, for the statements that take no bound values."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 @contextmanager
@@ -179,30 +221,3 @@ def execute(con: duckdb.DuckDBPyConnection, name: str, **values: Any) -> list[tu
 def frame(con: duckdb.DuckDBPyConnection, name: str, **values: Any) -> pl.DataFrame:
     """The result of `queries/NAME.sql` as a polars frame."""
     return con.sql(query(name), params=values or None).pl()
-
-
-def ask(con: duckdb.DuckDBPyConnection, text: str) -> pl.DataFrame:
-    """The result of an analyst's own query.
-
-    Raises:
-        QueryFailed: DuckDB refuses the text, or it holds no query.
-    """
-    try:
-        relation = con.sql(text)
-    except duckdb.Error as error:
-        raise _refused_query(str(error)) from error
-    if relation is None:
-        raise _refused_query("a statement without a result")
-    try:
-        return relation.pl()
-    except duckdb.Error as error:
-        raise _refused_query(str(error)) from error
-
-
-def _refused_query(found: str) -> QueryFailed:
-    return QueryFailed(
-        "query",
-        expected="one SELECT that DuckDB accepts on the published database",
-        found=found,
-        remedy="creditflow sql 'SHOW TABLES' lists what there is.",
-    )

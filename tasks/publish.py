@@ -11,6 +11,8 @@ from sql import publish as database
 from sql.warehouse import execute, open_warehouse, transaction
 from tasks.derived import due_months, record_made
 from tasks.develop import artifact_folder
+from tasks.home import Home
+from tasks.notify import write_files
 from tasks.stage import Run, stage
 
 
@@ -64,12 +66,25 @@ def _reference(con: duckdb.DuckDBPyConnection, run: Run, month: Month) -> pl.Dat
     return load(artifact_folder(run, version, model), manifest).reference
 
 
+def publish_database(home: Home, memory_limit: str | None) -> None:
+    """Replaces the readers' database alone, for what was written down after the last run's publication.
+
+    Nothing where none was published yet: its first run does that.
+    """
+    if home.published.is_file():
+        with open_warehouse(home.warehouse, memory_limit=memory_limit) as con:
+            database.publish(con, home.published)
+
+
 @stage("publish")
 def publish(run: Run) -> Reported:
-    """Builds the overview and replaces the readers' database."""
+    """Builds the overview, replaces the Parquet of new scores, the alerts' file and the readers' database."""
     from tasks.reports.pack import build_overview
 
     with open_warehouse(run.home.warehouse, memory_limit=run.memory_limit) as con:
         overview = build_overview(con, run.home.reports)
+        database.publish_scores(con, run.home.published.with_name("scores"))
+        write_files(con, run.home)
+        # Last: it says that the run is done, so that a kill before it leaves the run to be done again.
         database.publish(con, run.home.published)
     return Reported((overview,))

@@ -4,8 +4,8 @@ SELECT
     kind,
     rule,
     column_name,
-    count(*) AS rows,
+    count(*) AS set_aside,
     min(value) AS example
 FROM quarantine
 GROUP BY month, kind, rule, column_name
-ORDER BY month, rows DESC, rule
+ORDER BY month, set_aside DESC, rule

@@ -147,7 +147,7 @@ CREATE TABLE scores (
 );
 
 -- Scores that a later revision, model or code version replaced.
-CREATE TABLE scores_history AS SELECT *, NULL::VARCHAR AS superseded_by_run FROM scores LIMIT 0;
+CREATE TABLE scores_history AS SELECT *, NULL::VARCHAR AS superseded_by_run FROM scores LIMIT 0; -- noqa: AM09
 
 -- One row per month and monitored variable: PSI of the score, CSI of each attribute, on frozen
 -- reference deciles of the champion. `name` is 'score' or an attribute.

@@ -1,5 +1,5 @@
--- Makes room for the month's changes of champion by runs. What a person's choice answered to stays on record, unless the
--- run itself has something new to say. Owner: tasks/develop.py.
+-- Makes room for the month's changes of champion by runs. What a person's choice answered to stays on record,
+-- unless the run itself has something new to say. Owner: tasks/develop.py.
 DELETE FROM promotions
 WHERE
     month = $month

@@ -22,8 +22,8 @@ scorings AS (
 state AS (
     SELECT
         l.month,
-        CASE $product
-            WHEN 'drift' THEN s.scores_run
+        CASE
+            WHEN $product IN ('drift', 'estimates') THEN s.scores_run
             ELSE concat_ws('|', l.clients_run, l.outcomes_run, s.scores_run)
         END AS made_from
     FROM loads AS l

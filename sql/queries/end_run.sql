@@ -4,5 +4,6 @@ SET
     status = $status,
     ended_at = $ended_at::TIMESTAMP,
     message = $message,
-    fingerprint = $fingerprint::VARCHAR
+    fingerprint = $fingerprint::VARCHAR,
+    facts = $facts::VARCHAR
 WHERE run_id = $run_id

@@ -1,11 +1,19 @@
--- Loaded months up to the given one that have no scores yet, and the given month itself.
+-- Loaded months up to the given one that it scores: itself, those that have no scores yet, and those that had no
+-- champion when they were decided and whose first one is this month's: developed again, it scores them again.
 -- Grain: month. Owner: tasks/score.py.
-SELECT month
-FROM files
+SELECT f.month
+FROM files AS f
 WHERE
-    kind = 'clients' AND is_current
+    f.kind = 'clients' AND f.is_current
+    AND f.month <= $month
     AND (
-        month = $month
-        OR (month < $month AND month NOT IN (SELECT DISTINCT s.month FROM scores AS s))
+        f.month = $month
+        OR f.month NOT IN (SELECT DISTINCT s.month FROM scores AS s)
+        OR f.month NOT IN (
+            SELECT e.month
+            FROM files AS e
+            INNER JOIN decisions AS d ON d.month >= e.month AND d.month < $month
+            WHERE d.champion IS NOT NULL
+        )
     )
-ORDER BY month
+ORDER BY f.month

@@ -2,4 +2,5 @@
 -- Owner: tasks.reports.
 SELECT model, version, sample, basis, month, metric, value, clients, defaulters, reason
 FROM performance
+WHERE sample IN ('held_out', 'realised')
 ORDER BY version, model, sample, month, metric

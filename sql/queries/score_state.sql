@@ -5,7 +5,8 @@ SELECT
     file_sha256,
     code_version,
     any_value(model) FILTER (WHERE is_champion) AS champion,
-    count(*) AS rows
+    count(*) AS rows,
+    any_value(basis) AS basis
 FROM scores
 WHERE month = $month
 GROUP BY version, file_sha256, code_version

@@ -5,5 +5,6 @@ SELECT
     $first AS first_month,
     $last AS last_month,
     $reason AS reason,
+    $as_of AS as_of,
     $requested_by AS requested_by,
     $started_at::TIMESTAMP AS started_at

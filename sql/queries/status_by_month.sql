@@ -1,4 +1,5 @@
--- Where every month stands. Grain: month. Owner: tasks/status.py.
+-- Where every month stands that has a file or a run, newest first; only from tables that readers have too. Alerts
+-- are counted in the month's newest run that evaluated any. Grain: month. Owner: tasks/status.py.
 WITH months AS (
     SELECT month FROM files
     UNION
@@ -6,7 +7,15 @@ WITH months AS (
 ),
 
 client_files AS (
-    SELECT *
+    SELECT
+        month,
+        file_name AS file,
+        revision,
+        file_sha256,
+        loaded_at,
+        received,
+        accepted,
+        quarantined
     FROM files
     WHERE kind = 'clients' AND is_current
 ),
@@ -17,7 +26,8 @@ champions AS (
         any_value(model) AS model,
         any_value(version) AS version,
         any_value(basis) AS basis,
-        count(*) AS clients
+        count(*) AS scored,
+        max(scored_at) AS scored_at
     FROM scores
     WHERE is_champion
     GROUP BY month
@@ -26,24 +36,29 @@ champions AS (
 known AS (
     SELECT
         month,
-        count(*) AS outcomes
+        count(*) AS outcomes,
+        sum(defaulted)::BIGINT AS defaulters
     FROM outcomes
     GROUP BY month
 ),
 
-aucs AS (
+figures AS (
     SELECT
         month,
         model,
-        value
+        version,
+        max(value) FILTER (WHERE sample = 'estimated' AND metric = 'roc_auc') AS auc_estimated,
+        max(value) FILTER (WHERE sample = 'estimated' AND metric = 'roc_auc_sd') AS auc_estimated_sd,
+        max(value) FILTER (WHERE sample = 'realised' AND metric = 'roc_auc') AS auc_realised
     FROM performance
-    WHERE sample = 'realised' AND metric = 'roc_auc'
+    GROUP BY month, model, version
 ),
 
 score_drift AS (
     SELECT
         month,
-        value
+        value AS psi,
+        band AS psi_band
     FROM drift
     WHERE name = 'score'
 ),
@@ -51,33 +66,52 @@ score_drift AS (
 last_runs AS (
     SELECT
         month,
-        status,
-        message,
-        started_at
+        run_id,
+        command AS run_command,
+        status AS run_status,
+        started_at AS run_started_at,
+        ended_at AS run_ended_at,
+        message AS run_message
     FROM runs
-    QUALIFY row_number() OVER (PARTITION BY month ORDER BY started_at DESC) = 1
+    QUALIFY row_number() OVER (PARTITION BY month ORDER BY started_at DESC, run_id DESC) = 1
+),
+
+last_evaluated AS (
+    SELECT
+        month,
+        arg_max(run_id, evaluated_at) AS run_id
+    FROM alerts
+    GROUP BY month
+),
+
+raised AS (
+    SELECT
+        a.month,
+        count(*) FILTER (WHERE a.state = 'raised' AND a.severity = 'critical') AS alerts_critical,
+        count(*) FILTER (WHERE a.state = 'raised' AND a.severity = 'warning') AS alerts_warning,
+        count(*) FILTER (WHERE a.state = 'raised' AND a.severity = 'info') AS alerts_info
+    FROM alerts AS a
+    INNER JOIN last_evaluated AS e ON a.month = e.month AND a.run_id = e.run_id
+    GROUP BY a.month
 )
 
 SELECT
     m.month,
-    f.file_name AS file,
-    f.revision AS rev,
-    f.received,
-    f.accepted,
-    f.quarantined,
-    c.model || ' ' || c.version AS champion,
-    c.basis,
-    c.clients AS scored,
-    k.outcomes,
-    a.value AS auc,
-    d.value AS psi,
-    r.status || strftime(r.started_at, ' %Y-%m-%d %H:%M') AS last_run,
-    CASE WHEN r.status IN ('refused', 'failed', 'killed') THEN r.message END AS message
+    f.* EXCLUDE (month),
+    c.* EXCLUDE (month),
+    k.* EXCLUDE (month),
+    p.auc_estimated,
+    p.auc_estimated_sd,
+    p.auc_realised,
+    d.* EXCLUDE (month),
+    r.* EXCLUDE (month),
+    a.* EXCLUDE (month)
 FROM months AS m
 LEFT JOIN client_files AS f ON m.month = f.month
 LEFT JOIN champions AS c ON m.month = c.month
 LEFT JOIN known AS k ON m.month = k.month
-LEFT JOIN aucs AS a ON m.month = a.month AND c.model = a.model
+LEFT JOIN figures AS p ON m.month = p.month AND c.model = p.model AND c.version = p.version
 LEFT JOIN score_drift AS d ON m.month = d.month
 LEFT JOIN last_runs AS r ON m.month = r.month
-ORDER BY m.month
+LEFT JOIN raised AS a ON m.month = a.month
+ORDER BY m.month DESC

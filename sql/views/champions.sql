@@ -14,8 +14,7 @@ WITH in_force AS (
 marked AS (
     SELECT
         *,
-        (model, version) IS DISTINCT FROM
-        (lag(model) OVER (ORDER BY month), lag(version) OVER (ORDER BY month)) AS is_new
+        coalesce(lag(model || '@' || version) OVER (ORDER BY month) <> model || '@' || version, TRUE) AS is_new
     FROM in_force
 ),
 
@@ -26,7 +25,7 @@ reigns AS (
         arg_min(model, month) AS model,
         arg_min(version, month) AS version,
         arg_min(reason, month) AS reason
-    FROM (SELECT *, count(*) FILTER (WHERE is_new) OVER (ORDER BY month) AS reign FROM marked)
+    FROM (SELECT *, count(*) FILTER (WHERE is_new) OVER (ORDER BY month) AS reign FROM marked) AS numbered
     GROUP BY reign
 ),
 

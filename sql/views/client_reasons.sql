@@ -8,10 +8,28 @@ WITH ranked AS (
         model,
         version,
         unnest([
-            {'rank': 1, 'code': reason_1, 'contribution': contribution_1, 'unusual': unusual_1, 'deformation': deformation_1},
-            {'rank': 2, 'code': reason_2, 'contribution': contribution_2, 'unusual': unusual_2, 'deformation': deformation_2},
-            {'rank': 3, 'code': reason_3, 'contribution': contribution_3, 'unusual': unusual_3, 'deformation': deformation_3},
-            {'rank': 4, 'code': reason_4, 'contribution': contribution_4, 'unusual': NULL, 'deformation': NULL}
+            {
+                'rank': 1,
+                'code': reason_1,
+                'contribution': contribution_1,
+                'unusual': unusual_1,
+                'deformation': deformation_1
+            },
+            {
+                'rank': 2,
+                'code': reason_2,
+                'contribution': contribution_2,
+                'unusual': unusual_2,
+                'deformation': deformation_2
+            },
+            {
+                'rank': 3,
+                'code': reason_3,
+                'contribution': contribution_3,
+                'unusual': unusual_3,
+                'deformation': deformation_3
+            },
+            { 'rank': 4, 'code': reason_4, 'contribution': contribution_4, 'unusual': NULL, 'deformation': NULL }
         ], recursive := TRUE)
     FROM reasons
 )

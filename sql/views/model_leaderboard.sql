@@ -1,5 +1,5 @@
--- Every model's figures side by side: held out when it was developed, and realised month by month, with its
--- calibrator and the attributes that it may know.
+-- Every model's figures side by side: held out when it was developed, estimated from its PDs month by month, and
+-- realised on the outcomes, with its calibrator and the attributes that it may know.
 -- Grain: month, sample, model and version. Owner: analysts.
 CREATE OR REPLACE VIEW model_leaderboard AS
 SELECT

@@ -7,13 +7,16 @@ from sql.publish import publish
 from sql.warehouse import open_published, open_warehouse
 
 # What a query's parameters look like; those left out are text.
-COUNTS = "rows revision seconds pid bytes received accepted quarantined max_rows peak_rss_bytes limit bins"
-MOMENTS = "ended_at started_at loaded_at decided_at scored_at"
+COUNTS = (
+    "position value threshold rows revision seconds pid bytes received accepted quarantined max_rows "
+    "peak_rss_bytes limit bins"
+)
+MOMENTS = "told_at evaluated_at ended_at started_at loaded_at decided_at scored_at"
 VALUES = (
     dict.fromkeys(COUNTS.split(), 1)
     | dict.fromkeys(MOMENTS.split(), "2005-01-01")
     | dict.fromkeys(["has_label", "known_only", "known", "replaced"], True)
-    | {"months": ["2005-01"]}
+    | {"months": ["2005-01"], "runs": ["r"]}
 )
 ALL = [
     (shelf, script) for shelf in ("migrations", "queries", "views", "examples") for script in scripts(shelf)
@@ -43,11 +46,22 @@ def test_every_query_binds_against_the_schema(schema, script):
     schema.execute("EXPLAIN " + text, values or None)
 
 
-def test_nine_worked_examples_run_on_an_empty_publication(tmp_path):
-    with open_warehouse(tmp_path / "w.duckdb") as con:
-        publish(con, tmp_path / "p.duckdb")
-    examples = scripts("examples")
-    assert len(examples) == 9
-    with open_published(tmp_path / "p.duckdb") as con:
-        for example in examples:
-            assert con.sql(example.text).columns
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("published")
+    with open_warehouse(folder / "w.duckdb") as con:
+        publish(con, folder / "p.duckdb")
+    with open_published(folder / "p.duckdb") as con:
+        yield con
+
+
+@pytest.mark.parametrize("example", scripts("examples"), ids=lambda s: s.name)
+def test_worked_example_answers_one_question_on_an_empty_publication(published, example):
+    assert example.about.endswith("?")
+    assert published.sql(example.text).columns
+
+
+@pytest.mark.parametrize("view", scripts("views"), ids=lambda s: s.name)
+def test_view_states_its_grain_and_can_be_read(published, view):
+    assert re.search(r"Grain: \w", view.about)
+    assert published.sql(f"FROM {view.name}").fetchall() == []

@@ -1,6 +1,16 @@
 """A database that an earlier version of creditflow left behind works on, with its history."""
 
-from sql.publish import publish
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from sql import warehouse
+from sql.library import scripts
+from sql.publish import TABLES, publish
 from sql.warehouse import execute, open_published, open_warehouse
 
 
@@ -40,3 +50,175 @@ def test_champions_of_version_one_are_shown_to_readers(version_one, tmp_path):
     with open_published(tmp_path / "p.duckdb") as con:
         found = con.execute("SELECT month, last_month, version, action FROM champions").fetchall()
     assert found == [("2005-02", "2005-03", "v1", "first"), ("2005-04", "2005-04", "v2", "replacement")]
+
+
+# ── Every earlier version, with rows in every table ─────────────────────────────────────────────
+
+HOMES = Path(__file__).resolve().parent / "homes"
+VERSIONS = sorted(int(path.stem.removeprefix("version_")) for path in HOMES.glob("version_*.sql"))
+MIGRATIONS = [script.name for script in scripts("migrations")]
+# What a migration adds to rows that are there: table, column and the value they get.
+ADDED = {
+    ("models", "attributes"): "all",
+    ("models", "calibrator"): "platt",
+    ("models", "cut_off"): None,
+    ("models", "training_files"): None,
+    ("scores", "flagged"): None,
+    ("scores_history", "flagged"): None,
+    ("runs", "facts"): None,
+    ("backfills", "as_of"): "then",
+}
+# Tables in which a migration writes rows of its own.
+FILLED = {"migrations", "promotions"}
+
+
+@pytest.fixture
+def frozen(tmp_path):
+    """Makes a database as a version left it."""
+
+    def make(version):
+        path = tmp_path / f"version_{version}.duckdb"
+        with duckdb.connect(str(path)) as con:
+            con.execute((HOMES / f"version_{version}.sql").read_text("utf-8"))
+        return path
+
+    return make
+
+
+def rows(con, database=""):
+    """Every table's rows as dicts, each sorted."""
+    names = con.execute("SELECT table_name FROM duckdb_tables() WHERE NOT internal").fetchall()
+    frames = {name: con.sql(f"FROM {name}").pl().to_dicts() for (name,) in names}
+    return {name: sorted(found, key=repr) for name, found in frames.items()}
+
+
+def stored(path):
+    with duckdb.connect(str(path)) as con:
+        return rows(con)
+
+
+def test_every_version_but_the_newest_is_frozen():
+    assert list(range(1, len(MIGRATIONS))) == VERSIONS
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_frozen_home_is_of_that_version_with_rows_in_every_table(frozen, version):
+    path = frozen(version)
+    found = stored(path)
+    assert sorted(row["name"] for row in found["migrations"]) == MIGRATIONS[:version]
+    assert all(found.values())
+    bare = path.with_name("bare.duckdb")
+    with duckdb.connect(str(bare)) as con:
+        con.execute("CREATE TABLE migrations (name VARCHAR NOT NULL, applied_at TIMESTAMP NOT NULL)")
+        for script in scripts("migrations")[:version]:
+            con.execute(script.text)
+        shape = (
+            "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE NOT internal ORDER BY ALL"
+        )
+        expected = con.execute(shape).fetchall()
+    with duckdb.connect(str(path)) as con:
+        assert con.execute(shape).fetchall() == expected
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_row_of_an_earlier_version_is_there_after_the_migration(frozen, version):
+    path = frozen(version)
+    before = stored(path)
+    with open_warehouse(path) as con:
+        after = rows(con)
+    assert [row["name"] for row in sorted(after["migrations"], key=lambda r: r["name"])] == MIGRATIONS
+    for table, earlier in before.items():
+        kept = [{name: row[name] for name in earlier[0]} for row in after[table]]
+        if table in FILLED:
+            assert all(row in kept for row in earlier), table
+        else:
+            assert sorted(kept, key=repr) == earlier, table
+        for name in after[table][0].keys() - earlier[0].keys():
+            assert {row[name] for row in after[table]} == {ADDED[table, name]}, (table, name)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_migrated_database_has_the_shape_of_a_new_one(frozen, version, tmp_path):
+    shape = (
+        "SELECT table_name, column_name, data_type, is_nullable FROM duckdb_columns() WHERE NOT internal "
+        "UNION ALL SELECT table_name, constraint_text, constraint_type, true FROM duckdb_constraints() "
+        "ORDER BY ALL"
+    )
+    with open_warehouse(frozen(version)) as con:
+        migrated = con.execute(shape).fetchall()
+    with open_warehouse(tmp_path / "new.duckdb") as con:
+        assert con.execute(shape).fetchall() == migrated
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_published_database_of_a_migrated_one_holds_every_row(frozen, version, tmp_path):
+    with open_warehouse(frozen(version)) as con:
+        publish(con, tmp_path / "p.duckdb")
+        counts = {table: con.execute(f"SELECT count(*) FROM {table}").fetchall() for table in TABLES}
+    with open_published(tmp_path / "p.duckdb") as con:
+        assert {t: con.execute(f"SELECT count(*) FROM {t}").fetchall() for t in TABLES} == counts
+
+
+BROKEN = "SELECT * FROM nowhere;"
+
+
+POSITIONS = [
+    (version, number)
+    for version in VERSIONS
+    for number in range(len(duckdb.extract_statements(scripts("migrations")[version].text)) + 1)
+]
+
+
+@pytest.mark.parametrize(("version", "after"), POSITIONS)
+def test_error_anywhere_in_a_migration_rolls_all_of_it_back(frozen, monkeypatch, version, after):
+    path, real = frozen(version), scripts("migrations")
+    before = stored(path)
+    text = _broken(real[version].text, after)
+    monkeypatch.setattr(
+        warehouse, "scripts", lambda shelf: [*real[:version], replace(real[version], text=text)]
+    )
+    with pytest.raises(duckdb.Error, match="nowhere"), open_warehouse(path):
+        pass
+    assert stored(path) == before
+
+
+def _broken(text, after):
+    statements = [statement.query for statement in duckdb.extract_statements(text)]
+    return ";\n".join([*statements[:after], BROKEN.rstrip(";"), *statements[after:]]) + ";"
+
+
+KILL = """
+import os, signal, sys
+from pathlib import Path
+from sql import warehouse
+from sql.library import scripts
+
+real = warehouse._apply
+def apply(con, script):
+    if script.name != {name!r}:
+        return real(con, script)
+    con.execute("BEGIN")
+    con.execute(script.text)
+    con.execute("INSERT INTO migrations VALUES ($name, now()::TIMESTAMP)", {{"name": script.name}})
+    os.kill(os.getpid(), signal.SIGKILL)
+
+warehouse._apply = apply
+with warehouse.open_warehouse(Path({path!r})):
+    pass
+"""
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_kill_before_the_commit_of_a_migration_leaves_the_version_before(frozen, version):
+    path, newest = frozen(version), MIGRATIONS[-1]
+    code = KILL.format(name=newest, path=str(path))
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    assert sorted(row["name"] for row in stored(path)["migrations"]) == MIGRATIONS[:-1]
+    with open_warehouse(path) as con:
+        migrated = rows(con)
+    path.rename(path.with_name("killed.duckdb"))
+    with open_warehouse(frozen(version)) as con:
+        undisturbed = rows(con)
+    assert {t: r for t, r in migrated.items() if t != "migrations"} == {
+        t: r for t, r in undisturbed.items() if t != "migrations"
+    }

@@ -1,12 +1,33 @@
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import duckdb
+import pandas as pd
+import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
+from creditflow.columns import ATTRIBUTES
+from creditflow.errors import HomeUnusable
+from sql import publish as module
 from sql.glossary import _glossary
-from sql.publish import TABLES, publish
-from sql.warehouse import open_published, open_warehouse
+from sql.library import query, scripts
+from sql.publish import LARGE, OWN, SMALL, TABLES, changed_months, marks_of, publish, publish_scores
+from sql.warehouse import execute, open_published, open_warehouse, transaction
+
+MONTHS = ("2005-04", "2005-05", "2005-06")
 
 
 @pytest.fixture
@@ -32,7 +53,7 @@ def test_every_table_view_and_column_carries_its_meaning(con, tmp_path):
                 "SELECT column_name FROM duckdb_columns() WHERE NOT internal"
             ).fetchall()
         }
-    assert tables == set(TABLES)
+    assert tables == {*TABLES, *OWN}
     unused = {name for name in _glossary()[1] if name.rpartition(".")[2] not in used}
     assert unused == set()
 
@@ -66,7 +87,10 @@ def test_reader_never_fails_and_never_sees_less_while_it_is_replaced(con, tmp_pa
     thread = threading.Thread(target=poll)
     thread.start()
     for _ in range(8):
-        con.execute("INSERT INTO backfills SELECT 'b', '1', '2', 'r', 'w', now()::TIMESTAMP, NULL, NULL")
+        con.execute(
+            "INSERT INTO backfills BY NAME SELECT 'b' AS backfill_id, '1' AS first_month, '2' AS last_month, "
+            "'r' AS reason, 'w' AS requested_by, now()::TIMESTAMP AS started_at"
+        )
         publish(con, target)
     stop.set()
     thread.join()
@@ -85,3 +109,497 @@ def test_failure_leaves_the_published_file_and_no_leftover(con, tmp_path, monkey
         publish(con, target)
     assert target.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir() if ".new" in p.name] == []
+
+
+# ── A writer that writes as runs do ─────────────────────────────────────────────────────────────
+
+
+@dataclass
+class Writer:
+    """The writer's database, changed through the named queries in the order in which the stages run them."""
+
+    con: duckdb.DuckDBPyConnection
+    folder: Path
+    runs: int = 0
+    contents: int = 0
+    paths: Iterator[int] = field(default_factory=lambda: iter(range(10**6)))
+
+    def _parquet(self, rows: pl.DataFrame) -> str:
+        path = self.folder / f"rows-{next(self.paths)}.parquet"
+        rows.write_parquet(path)
+        return str(path)
+
+    def _moment(self) -> datetime:
+        return datetime(2005, 7, 1) + timedelta(seconds=self.runs)
+
+    def load(self, kind: str, month: str, rows: int, *, again: bool = False, label: bool = False) -> None:
+        """As tasks/load.py stores a file; `again` is the content that was loaded last, by newer code."""
+        self.runs += 1
+        self.contents += 0 if again else 1
+        sha, key = f"sha-{self.contents}", {"month": month, "kind": kind}
+        with transaction(self.con):
+            revision = execute(self.con, "next_revision", **key, sha256=sha)[0][0]
+            execute(self.con, "retire_files", **key)
+            execute(self.con, "forget_file", **key, revision=revision)
+            facts = {"revision": revision, "sha256": sha, "file_name": "f", "bytes": 1, "has_label": label}
+            counts = {"received": rows + 1, "accepted": rows, "quarantined": 1}
+            stamps = {"code_version": f"c{self.runs}", "run_id": f"r{self.runs}", "loaded_at": self._moment()}
+            execute(self.con, "insert_file", **key, **facts, **counts, **stamps)
+            if kind == "clients":
+                execute(self.con, "delete_clients", month=month)
+                path = self._parquet(self._clients(rows))
+                execute(self.con, "insert_clients", month=month, sha256=sha, path=path)
+            if kind == "outcomes" or not execute(self.con, "outcomes_from_file", month=month):
+                self._outcomes(month, sha, rows if label or kind == "outcomes" else 0, kind)
+            self._findings(month, kind, sha)
+
+    def _clients(self, rows: int) -> pl.DataFrame:
+        ids = [f"{n:04d}" for n in range(rows)]
+        values = {a.name: [self.runs % 100] * rows for a in ATTRIBUTES if a.name != "client_id"}
+        return pl.DataFrame({"client_id": ids, **values, "row_number": range(rows)})
+
+    def _outcomes(self, month: str, sha: str, rows: int, kind: str) -> None:
+        execute(self.con, "delete_outcomes", month=month)
+        if rows:
+            known = {"client_id": [f"{n:04d}" for n in range(rows)], "defaulted": [self.runs % 2] * rows}
+            source = "outcomes" if kind == "outcomes" else "label"
+            path = self._parquet(pl.DataFrame(known))
+            execute(self.con, "insert_outcomes", month=month, sha256=sha, source=source, path=path)
+
+    def _findings(self, month: str, kind: str, sha: str) -> None:
+        key = {"month": month, "kind": kind, "sha256": sha}
+        texts = ("client_id", "rule", "column_name", "value", "violations", "raw_row")
+        path = self._parquet(
+            pl.DataFrame({"row_number": [1], **{name: [f"run {self.runs}"] for name in texts}})
+        )
+        execute(self.con, "delete_quarantine", **key)
+        execute(self.con, "insert_quarantine", **key, path=path)
+        execute(self.con, "delete_expectation_results", **key)
+        names = ("rule", "expectation", "column_name", "meaning", "examples", "reason")
+        values: dict[str, Any] = {name: [f"run {self.runs}"] for name in names}
+        values |= {"position": [1], "severity": ["info"], "outcome": ["passed"], "evaluated": [1]}
+        self.con.register("results", pl.DataFrame({**values, "unexpected": [0]}))
+        execute(self.con, "insert_expectation_results", **key)
+        self.con.unregister("results")
+
+    def score(self, month: str, rows: int, explained: int) -> None:
+        """As tasks/score.py scores a month."""
+        self.runs += 1
+        ids = [f"{n:04d}" for n in range(rows)]
+        scored = pl.DataFrame({"client_id": ids}).with_columns(
+            model=pl.lit("blend"), is_champion=True, score=self.runs / 7, pd=self.runs / 9
+        )
+        columns = ("model", "reason_1", "unusual_1")
+        reasons = scored.head(explained).select(
+            "client_id", *(pl.lit(str(self.runs)).alias(c) for c in columns)
+        )
+        with transaction(self.con):
+            execute(self.con, "archive_scores", month=month, run_id=f"r{self.runs}")
+            execute(self.con, "delete_scores", month=month)
+            execute(self.con, "delete_reasons", month=month)
+            stamps = {"run_id": f"r{self.runs}", "code_version": "c", "scored_at": self._moment()}
+            path = self._parquet(scored)
+            key = {"month": month, "version": "v", "path": path}
+            execute(self.con, "insert_scores", **key, basis="live", sha256="s", **stamps)
+            if explained:
+                key = {"month": month, "version": "v", "path": self._parquet(reasons)}
+                execute(self.con, "insert_reasons", **key)
+
+    def note(self) -> None:
+        """Something small: a backfill begins."""
+        self.runs += 1
+        words = dict.fromkeys(("first", "last", "reason", "requested_by"), "x")
+        # Whatever else a backfill's row may come to hold is text here.
+        names = set(re.findall(r"\$(\w+)", query("start_backfill"))) - {"started_at", *words}
+        values = {"started_at": self._moment(), **dict.fromkeys(names, f"b{self.runs}"), **words}
+        execute(self.con, "start_backfill", **values)
+
+    def lose(self, month: str) -> None:
+        """As where an earlier database is put back: a month that was published is not in it."""
+        for table in (*LARGE, "files"):
+            self.con.execute(f"DELETE FROM {table} WHERE month = $month", {"month": month})
+
+    def lose_scores(self, month: str) -> None:
+        for table in ("scores", "reasons"):
+            execute(self.con, f"delete_{table}", month=month)
+
+
+@pytest.fixture
+def writer(con, tmp_path):
+    return Writer(con, tmp_path)
+
+
+def tables_of(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Every table's rows, in an order of their own."""
+    with duckdb.connect(str(path), read_only=True) as reader:
+        names = reader.execute("SELECT table_name FROM duckdb_tables() ORDER BY 1").fetchall()
+        return {name: reader.execute(f"FROM {name} ORDER BY ALL").fetchall() for (name,) in names}
+
+
+def shape_of(path: Path) -> list[list[tuple[Any, ...]]]:
+    """Columns, views and comments."""
+    with duckdb.connect(str(path), read_only=True) as reader:
+        return [
+            reader.execute(f"SELECT {columns} FROM {source}() WHERE NOT internal ORDER BY ALL").fetchall()
+            for source, columns in (
+                ("duckdb_columns", "table_name, column_name, column_index, data_type, is_nullable, comment"),
+                ("duckdb_views", "view_name, sql, comment"),
+                ("duckdb_tables", "table_name, comment"),
+            )
+        ]
+
+
+def full_copies(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The full copies made from now on."""
+    made, whole = [], module._full_copy
+
+    def copy(con: duckdb.DuckDBPyConnection, fresh: Path) -> None:
+        made.append(fresh)
+        whole(con, fresh)
+
+    monkeypatch.setattr(module, "_full_copy", copy)
+    return made
+
+
+# ── Updated from the file before it, it equals a full copy ──────────────────────────────────────
+
+month, rows = st.sampled_from(MONTHS), st.integers(0, 3)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("load"), st.sampled_from(["clients", "outcomes"]), month, rows),
+        st.tuples(st.just("again"), st.sampled_from(["clients", "outcomes"]), month, rows),
+        st.tuples(st.just("label"), month, rows),
+        st.tuples(st.just("score"), month, rows, rows),
+        st.tuples(st.just("note")),
+        st.tuples(st.just("lose"), month),
+        st.tuples(st.just("lose_scores"), month),
+        st.tuples(st.just("publish")),
+    ),
+    min_size=3,
+    max_size=14,
+)
+
+
+@pytest.fixture(scope="module")
+def stepper(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("steps")
+    with open_warehouse(folder / "w.duckdb") as con:
+        yield Writer(con, folder)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(steps=STEPS)
+def test_updated_publication_equals_the_writer_s_tables(stepper, steps):
+    """The writer goes on from example to example; each begins with the months of the one before lost."""
+    target, scores = stepper.folder / "p.duckdb", stepper.folder / "scores"
+    publish(stepper.con, target)
+    with pytest.MonkeyPatch.context() as patch:
+        copies = full_copies(patch)
+        for name, *values in [*(("lose", m) for m in MONTHS), *steps, ("publish",)]:
+            if name == "publish":
+                publish(stepper.con, target)
+                publish_scores(stepper.con, scores)
+            elif name in ("again", "label"):
+                kind, *rest = values if name == "again" else ("clients", *values)
+                stepper.load(kind, *rest, **{name: True})
+            else:
+                getattr(stepper, name)(*values)
+    assert copies == []
+    published = tables_of(target)
+    for table in TABLES:
+        assert published[table] == stepper.con.execute(f"FROM {table} ORDER BY ALL").fetchall(), table
+    marks = stepper.con.execute(f"FROM ({query('partition_marks')}) ORDER BY ALL").fetchall()
+    assert published["partitions"] == marks
+    stored = stepper.con.sql("SELECT * EXCLUDE (month), month FROM scores").pl()
+    files = sorted(scores.glob("*/*.parquet"))
+    assert len(files) == stored["month"].n_unique()
+    if files:
+        found = pl.read_parquet(files, hive_partitioning=True)
+        assert_frame_equal(found.sort(pl.all()), stored.sort(pl.all()))
+
+
+def test_updated_publication_equals_one_made_afresh(writer, tmp_path):
+    updated, afresh = tmp_path / "updated.duckdb", tmp_path / "afresh.duckdb"
+    for month in MONTHS:
+        writer.load("clients", month, 3, label=True)
+        writer.score(month, 3, 2)
+        publish(writer.con, updated)
+    publish(writer.con, afresh, afresh=True)
+    assert tables_of(updated) == tables_of(afresh)
+    assert shape_of(updated) == shape_of(afresh)
+    storage = "SELECT tags FROM duckdb_databases() WHERE NOT internal"
+    for path in (updated, afresh):
+        with open_published(path) as reader:
+            assert "v1.4.0" in str(reader.execute(storage).fetchall())
+
+
+def test_every_statement_that_writes_to_a_large_table_is_among_the_steps_above():
+    """A new way to write is a new way to leave a mark as it was: it has to be thought of here."""
+    writes = re.compile(rf"(?:INSERT INTO|DELETE FROM|UPDATE|TRUNCATE)\s+({'|'.join(LARGE)})\b")
+    writing = {script.name for script in scripts("queries") if writes.search(script.text)}
+    with open(__file__, encoding="utf-8") as source:
+        stepped = source.read()
+    named = {name for name in writing if f'"{name}"' in stepped} | {"delete_scores", "delete_reasons"}
+    assert writing == named
+    top = Path(module.__file__).resolve().parent.parent
+    code = [p for room in ("tasks", "flows", "models", "expectations") for p in (top / room).rglob("*.py")]
+    assert len(code) > 40
+    assert [p.name for p in code if writes.search(p.read_text("utf-8"))] == []
+
+
+@pytest.mark.parametrize("table", LARGE)
+def test_marks_of_a_table_change_with_every_write_of_its_month_and_of_no_other(writer, table):
+    """Equal rows may carry another mark; other rows must."""
+
+    def seen() -> tuple[dict[str, str], dict[str, list[Any]]]:
+        marks = marks_of(writer.con.sql(query("partition_marks")).pl(), table)
+        frame = writer.con.execute(f"FROM {table} ORDER BY ALL").fetchall()
+        return marks, {month: [row for row in frame if month in row] for month in MONTHS}
+
+    for month in MONTHS:
+        writer.load("clients", month, 2, label=True)
+        writer.score(month, 2, 1)
+    for step in (
+        lambda: writer.load("clients", MONTHS[1], 2),
+        lambda: writer.load("outcomes", MONTHS[1], 2),
+        lambda: writer.load("outcomes", MONTHS[1], 2, again=True),
+        lambda: writer.load("outcomes", MONTHS[1], 0),
+        lambda: writer.score(MONTHS[1], 2, 1),
+        lambda: writer.score(MONTHS[1], 2, 2),
+        lambda: writer.lose(MONTHS[1]),
+    ):
+        marks, frames = seen()
+        step()
+        marks_then, frames_then = seen()
+        for month in (MONTHS[0], MONTHS[2]):
+            assert marks.get(month) == marks_then.get(month)
+        if frames[MONTHS[1]] != frames_then[MONTHS[1]]:
+            assert marks.get(MONTHS[1]) != marks_then.get(MONTHS[1])
+        assert (MONTHS[1] in marks_then) == bool(frames_then[MONTHS[1]])
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        ({}, {}, ([], [])),
+        ({}, {"b": "1", "a": "1"}, ([], ["a", "b"])),
+        ({"a": "1"}, {}, (["a"], [])),
+        ({"a": "1", "b": "1"}, {"a": "1", "b": "2"}, (["b"], ["b"])),
+    ],
+)
+def test_changed_months(before, now, expected):
+    assert changed_months(before, now) == expected
+
+
+def test_large_and_small_are_all_tables_but_the_writer_s_own(con):
+    known = {name for (name,) in con.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    assert known - {*LARGE, *SMALL} == {"migrations", "derived"}
+    assert set(query("partition_marks").split("'")) & set(LARGE) == set(LARGE)
+
+
+# ── When the earlier file cannot serve ──────────────────────────────────────────────────────────
+
+
+def write(path: Path, statement: str) -> None:
+    with duckdb.connect(str(path)) as con:
+        con.execute(statement)
+
+
+def spoil(path: Path, statement: str) -> None:
+    write(path, statement)
+    # As if the publication itself had written so.
+    module._sum_file(path).write_text(module._checksum(path))
+
+
+SPOILT = {
+    "absent": lambda p: p.unlink(),
+    "no database": lambda p: p.write_bytes(b"x" * 9000),
+    "empty": lambda p: p.write_bytes(b""),
+    "cut short": lambda p: os.truncate(p, p.stat().st_size // 2),
+    "damaged block": lambda p: p.write_bytes(p.read_bytes()[:-5000] + b"\xff" * 5000),
+    "without its sum": lambda p: module._sum_file(p).unlink(),
+    "written to by somebody": lambda p: write(p, "UPDATE clients SET age = 99"),
+    "other code": lambda p: spoil(p, "UPDATE publication SET code_version = 'x'"),
+    "other storage": lambda p: spoil(p, "UPDATE publication SET storage_version = 'x'"),
+    "a table more": lambda p: spoil(p, "CREATE TABLE mine (n INTEGER)"),
+    "a table less": lambda p: spoil(p, "DROP TABLE runs"),
+    "rows less": lambda p: spoil(p, "DELETE FROM clients"),
+    "mostly air": lambda p: spoil(
+        p, "CREATE TABLE t AS SELECT random() FROM range(4_000_000); CHECKPOINT; DROP TABLE t"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SPOILT)
+def test_full_copy_where_the_earlier_file_cannot_serve(writer, tmp_path, monkeypatch, what):
+    writer.load("clients", MONTHS[0], 3)
+    target = publish(writer.con, tmp_path / "p.duckdb")
+    SPOILT[what](target)
+    copies = full_copies(monkeypatch)
+    publish(writer.con, target)
+    assert len(copies) == 1
+    publish(writer.con, tmp_path / "afresh.duckdb", afresh=True)
+    assert tables_of(target) == tables_of(tmp_path / "afresh.duckdb")
+
+
+def test_only_what_changed_is_written_anew(writer, tmp_path, monkeypatch):
+    for month in MONTHS:
+        writer.load("clients", month, 3)
+        writer.score(month, 3, 1)
+    target = publish(writer.con, tmp_path / "p.duckdb")
+    copies = full_copies(monkeypatch)
+    writer.score(MONTHS[2], 3, 1)
+    told = Told(writer.con)
+    publish(told, target)
+    assert copies == []
+    assert told.months == {
+        "DELETE FROM published.scores": [MONTHS[2]],
+        "INSERT INTO published.scores FROM scores": [MONTHS[2]],
+        "DELETE FROM published.reasons": [MONTHS[2]],
+        "INSERT INTO published.reasons FROM reasons": [MONTHS[2]],
+        "INSERT INTO published.scores_history FROM scores_history": [MONTHS[2]],
+    }
+
+
+@dataclass
+class Told:
+    """A connection that keeps the months which statements were given."""
+
+    con: duckdb.DuckDBPyConnection
+    months: dict[str, list[str]] = field(default_factory=dict)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.con, name)
+
+    def execute(self, text: str, values: dict[str, Any] | None = None) -> Any:
+        if values and "m" in values:
+            self.months[text.partition(" WHERE")[0]] = values["m"]
+        return self.con.execute(text, values)
+
+
+# ── Readers, kills and full disks ───────────────────────────────────────────────────────────────
+
+
+def test_connection_stays_with_the_file_that_it_opened(writer, tmp_path):
+    writer.load("clients", MONTHS[0], 3)
+    target = publish(writer.con, tmp_path / "p.duckdb")
+    code = (
+        "import duckdb, sys\n"
+        f"con = duckdb.connect({str(target)!r}, read_only=True)\n"
+        "for line in sys.stdin: print(con.execute(line).fetchall()[0][0], flush=True)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as day:
+
+        def ask(text: str) -> int:
+            day.stdin.write(text + "\n")
+            day.stdin.flush()
+            return int(day.stdout.readline())
+
+        assert ask("SELECT count(*) FROM clients") == 3
+        for months in (1, 2):
+            writer.load("clients", MONTHS[months], 3)
+            publish(writer.con, target)
+            # Columns that it had not read before come from the earlier file, too.
+            assert ask("SELECT count(*) FROM clients") == 3
+            assert (
+                ask("SELECT count(DISTINCT month) FROM champion_scores RIGHT JOIN clients USING (month)") == 1
+            )
+        day.stdin.close()
+    with open_published(target) as reader:
+        assert reader.execute("SELECT count(*) FROM clients").fetchall() == [(9,)]
+
+
+@pytest.mark.parametrize("at", ["copy_bytes", "_replace_small", "_adds_up", "_checksum", "put_in_place"])
+def test_kill_leaves_the_earlier_file_whole_and_the_next_publication_sweeps(tmp_path, at):
+    code = (
+        "import os, sys; from pathlib import Path; from sql import publish as module\n"
+        "from sql.warehouse import open_warehouse\n"
+        "folder = Path(sys.argv[1])\n"
+        "with open_warehouse(folder / 'w.duckdb') as con:\n"
+        "    module.publish(con, folder / 'p.duckdb')\n"
+        "    con.execute(\"INSERT INTO reason_texts VALUES ('R1', 'r', 'm')\")\n"
+        "    at = getattr(module, sys.argv[2])\n"
+        "    def die(*arguments):\n"
+        "        if sys.argv[2] != 'put_in_place': at(*arguments)\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "    setattr(module, sys.argv[2], die)\n"
+        "    module.publish(con, folder / 'p.duckdb')"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path), at])
+    assert killed.returncode == -signal.SIGKILL
+    target = tmp_path / "p.duckdb"
+    assert tables_of(target)["reason_texts"] == []
+    with open_warehouse(tmp_path / "w.duckdb") as con:
+        publish(con, target)
+    assert tables_of(target)["reason_texts"] == [("R1", "r", "m")]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".p.duckdb.crc32", "p.duckdb", "w.duckdb"]
+
+
+@pytest.mark.parametrize("at", ["copy_bytes", "put_in_place", "_to_disk"])
+def test_full_disk_is_named_and_leaves_the_earlier_file(writer, tmp_path, monkeypatch, at):
+    target = publish(writer.con, tmp_path / "p.duckdb")
+    before = target.read_bytes()
+    writer.note()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, at, full)
+    with pytest.raises(HomeUnusable, match="No space left"):
+        publish(writer.con, target)
+    assert target.read_bytes() == before
+    monkeypatch.undo()
+    publish(writer.con, target)
+    assert len(tables_of(target)["backfills"]) == 1
+
+
+def test_copy_without_the_kernel_s_help_is_the_same(tmp_path, monkeypatch):
+    source = tmp_path / "a"
+    source.write_bytes(os.urandom(3_000_000))
+
+    def refused(*_: object) -> int:
+        raise OSError(95, "Operation not supported")
+
+    for name in ("b", "c", "d"):
+        module.copy_bytes(source, tmp_path / name)
+        assert (tmp_path / name).read_bytes() == source.read_bytes()
+        if name == "b":
+            monkeypatch.setattr(os, "copy_file_range", refused)
+        elif name == "c":
+            monkeypatch.delattr(os, "copy_file_range")
+
+
+# ── Parquet ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_scores_as_parquet_are_read_by_every_tool(writer, tmp_path):
+    folder = tmp_path / "scores"
+    for month in MONTHS:
+        writer.score(month, 4, 0)
+    written = publish_scores(writer.con, folder)
+    assert [p.relative_to(folder).as_posix() for p in written] == [
+        f"month={m}/scores.parquet" for m in MONTHS
+    ]
+    stored = writer.con.sql("SELECT * EXCLUDE (month), month FROM scores").pl()
+    assert_frame_equal(pl.scan_parquet(folder).collect(), stored)
+    assert pd.read_parquet(folder).astype({"month": str})["month"].tolist() == stored["month"].to_list()
+    relation = duckdb.sql(f"FROM read_parquet('{folder}/*/*.parquet') ORDER BY ALL")
+    assert relation.types == writer.con.sql("SELECT * EXCLUDE (month), month FROM scores").types
+
+
+def test_only_months_that_changed_are_written(writer, tmp_path):
+    folder = tmp_path / "scores"
+    for month in MONTHS:
+        writer.score(month, 2, 0)
+    publish_scores(writer.con, folder)
+    assert publish_scores(writer.con, folder) == []
+    writer.score(MONTHS[1], 2, 0)
+    writer.lose_scores(MONTHS[2])
+    (folder / f"month={MONTHS[0]}" / "scores.parquet").write_bytes(b"damaged")
+    (folder / f"month={MONTHS[0]}" / ".scores.parquet.1.new").write_bytes(b"of a killed run")
+    assert [p.parent.name for p in publish_scores(writer.con, folder)] == [f"month={m}" for m in MONTHS[:2]]
+    assert sorted(p.name for p in folder.rglob("*")) == sorted(
+        [*(f"month={m}" for m in MONTHS[:2]), *["scores.parquet"] * 2]
+    )

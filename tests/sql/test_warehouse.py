@@ -3,9 +3,9 @@ import sys
 
 import pytest
 
-from creditflow.errors import HomeLocked, HomeUnusable, QueryFailed, WarehouseCorrupt, WarehouseNewer
+from creditflow.errors import HomeLocked, HomeUnusable, WarehouseCorrupt, WarehouseNewer
 from sql.library import scripts
-from sql.warehouse import _storage_error, ask, execute, migrate, open_published, open_warehouse, transaction
+from sql.warehouse import execute, migrate, open_published, open_warehouse, storage_error, transaction
 
 
 @pytest.fixture
@@ -51,9 +51,10 @@ def test_file_that_is_no_database_is_named_with_the_way_to_recover(path):
 def test_damaged_block_is_named(path):
     with open_warehouse(path) as con:
         con.execute(
-            "INSERT INTO backfills "
-            "SELECT 'b', '2005-01', '2005-02', repeat('x', 90), 'me', now()::TIMESTAMP, "
-            "NULL, NULL FROM range(200000)"
+            "INSERT INTO backfills BY NAME "
+            "SELECT 'b' AS backfill_id, '2005-01' AS first_month, '2005-02' AS last_month, "
+            "repeat('x', 90) AS reason, 'me' AS requested_by, now()::TIMESTAMP AS started_at "
+            "FROM range(200000)"
         )
     with path.open("r+b") as file:
         for offset in range(12288, path.stat().st_size, 4096):
@@ -77,7 +78,7 @@ def test_database_open_elsewhere_is_named(path):
     "text", ["IO Error: Could not write to file: No space left on device", "Read-only file system"]
 )
 def test_full_or_readonly_disk_is_named(path, text):
-    assert isinstance(_storage_error(path, text), HomeUnusable)
+    assert isinstance(storage_error(path, text), HomeUnusable)
 
 
 def test_transaction_is_all_or_nothing(path):
@@ -93,20 +94,6 @@ def test_values_are_bound_never_spliced(path):
     with open_warehouse(path) as con:
         assert execute(con, "last_finished_run", month=hostile) == []
         assert con.execute("SELECT count(*) FROM runs").fetchall() == [(0,)]
-
-
-@pytest.mark.parametrize(
-    "text", ["SELEC 1", "SELECT * FROM nowhere", "CREATE TABLE t (n INTEGER)", "DROP TABLE runs", ""]
-)
-def test_query_that_cannot_be_answered_is_one_error(tmp_path, text):
-    from sql.publish import publish
-
-    with open_warehouse(tmp_path / "w.duckdb") as con:
-        publish(con, tmp_path / "p.duckdb")
-    with open_published(tmp_path / "p.duckdb") as con:
-        with pytest.raises(QueryFailed):
-            ask(con, text)
-        assert ask(con, "SELECT count(*) AS n FROM runs")["n"].to_list() == [0]
 
 
 def test_nothing_published_yet_says_what_to_do(tmp_path):
