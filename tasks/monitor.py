@@ -1,6 +1,8 @@
-"""Holds a scored month against the reference (PSI, CSI) and, once outcomes are known, against the truth.
+"""Holds a scored month against the reference (PSI, CSI), estimates how well it was scored from its PDs, and
+holds it against the truth once outcomes are known.
 
-All on all rows: drift streams counts per bin, so memory does not grow with the month.
+All on all rows: drift streams counts per bin, so its memory does not grow with the month; estimates and
+realised figures hold one column of PDs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,6 +21,7 @@ from tasks.score import BATCH_ROWS
 from tasks.stage import Run, stage
 
 if TYPE_CHECKING:
+    from models.metrics import Metric
     from models.stability import PsiResult, ReferenceBins
 
 SCORE = "score"
@@ -26,14 +29,14 @@ SCORE = "score"
 
 @dataclass(frozen=True)
 class Monitored:
-    """The months whose drift or performance was computed in this run."""
+    """The months whose drift, estimates or performance was computed in this run."""
 
     months: tuple[Month, ...]
 
 
 @stage("monitor")
 def monitor(run: Run) -> Monitored:
-    """Computes drift and performance wherever scores or outcomes are newer than the figures.
+    """Computes drift, estimates and performance wherever scores or outcomes are newer than the figures.
 
     What is due follows from what is stored, not from what this run did: a run that was killed half-way is
     made good by the next one.
@@ -42,10 +45,13 @@ def monitor(run: Run) -> Monitored:
         drifted = due_months(con, run.month, "drift")
         for month, made_from in drifted.items():
             _store_drift(con, run, month, made_from)
+        estimated = due_months(con, run.month, "estimates")
+        for month, made_from in estimated.items():
+            _store_estimates(con, month, made_from)
         measured = due_months(con, run.month, "performance")
         for month, made_from in measured.items():
             _store_performance(con, month, made_from)
-    return Monitored(tuple(sorted({*drifted, *measured})))
+    return Monitored(tuple(sorted({*drifted, *estimated, *measured})))
 
 
 # ── Drift ───────────────────────────────────────────────────────────────────────────────────────
@@ -109,6 +115,32 @@ def _bin_rows(month: Month, results: dict[str, "PsiResult"]) -> pl.DataFrame:
 # ── Performance ─────────────────────────────────────────────────────────────────────────────────
 
 
+def _store_estimates(con: duckdb.DuckDBPyConnection, month: Month, made_from: str) -> None:
+    """What the month's PDs promise of every model, champion and challengers."""
+    from models.estimate import estimated_metrics
+
+    rows = [
+        row
+        for model, version, basis, pds in _pds(con, month)
+        for row in performance_rows(
+            {"month": str(month), "model": model, "version": version, "sample": "estimated", "basis": basis},
+            estimated_metrics(pds["pd"]),
+            clients=pds.height,
+            defaulters=None,
+        )
+    ]
+    with transaction(con):
+        execute(con, "delete_estimated", month=str(month))
+        insert_frame(con, "insert_performance", pl.DataFrame(rows, infer_schema_length=None))
+        record_made(con, month, "estimates", made_from)
+
+
+def _pds(con: duckdb.DuckDBPyConnection, month: Month) -> Iterator[tuple[str, str, str, pl.DataFrame]]:
+    """Model, version, basis and the PDs of every model that scored the month."""
+    for model, version, basis in execute(con, "scored_models", month=str(month)):
+        yield model, version, basis, frame(con, "pds_of_model", month=str(month), model=model)
+
+
 def _store_performance(con: duckdb.DuckDBPyConnection, month: Month, made_from: str) -> None:
     """Realised metrics of every model; nothing while no outcome of the month is known."""
     rows = realised_rows(month, list(_truths(con, month)))
@@ -131,18 +163,29 @@ def realised_rows(month: Month, truths: Sequence[tuple[str, str, str, pl.DataFra
     from models.metrics import classification_metrics
 
     return [
+        row
+        for model, version, basis, truth in truths
+        for row in performance_rows(
+            {"month": str(month), "model": model, "version": version, "sample": "realised", "basis": basis},
+            classification_metrics(truth["defaulted"], truth["pd"]),
+            clients=truth.height,
+            defaulters=int(truth["defaulted"].sum()),
+        )
+    ]
+
+
+def performance_rows(
+    key: dict[str, str], metrics: dict[str, "Metric"], *, clients: int, defaulters: int | None
+) -> list[dict[str, Any]]:
+    """A row of the table `performance` for each metric; `defaulters` None where they are not known."""
+    return [
         {
-            "month": str(month),
-            "model": model,
-            "version": version,
-            "sample": "realised",
-            "basis": basis,
+            **key,
             "metric": name,
             "value": metric.value,
-            "clients": truth.height,
-            "defaulters": int(truth["defaulted"].sum()),
+            "clients": clients,
+            "defaulters": defaulters,
             "reason": metric.reason,
         }
-        for model, version, basis, truth in truths
-        for name, metric in classification_metrics(truth["defaulted"], truth["pd"]).items()
+        for name, metric in metrics.items()
     ]

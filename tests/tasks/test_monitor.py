@@ -3,8 +3,9 @@ import polars as pl
 import pytest
 
 from creditflow.month import Month
+from models.estimate import estimated_metrics
 from models.stability import psi, reference_bins
-from tasks.monitor import drift_of, realised_rows
+from tasks.monitor import drift_of, monitor, realised_rows
 
 
 def test_drift_over_batches_is_drift_over_the_whole():
@@ -33,3 +34,77 @@ def test_month_of_one_class_has_reasons_instead_of_figures():
 
 def test_no_outcome_known_gives_no_row():
     assert realised_rows(Month(2005, 4), []) == []
+
+
+# ── Estimates ───────────────────────────────────────────────────────────────────────────────────
+
+PERFORMANCE = (
+    "SELECT sample, model, metric, value, clients, defaulters FROM performance "
+    "WHERE month = '2005-04' AND sample != 'held_out' ORDER BY ALL"
+)
+
+
+@pytest.fixture
+def monitored(two_sets, monkeypatch):
+    """The home of two sets; `monitor` without drift, whose bins would need an artifact with a manifest."""
+    monkeypatch.setattr("tasks.monitor._store_drift", lambda *_: None)
+
+    def watch():
+        monitor.fn(two_sets.run("2005-04"))
+        return {(s, model, metric): rest for s, model, metric, *rest in two_sets.ask(PERFORMANCE)}
+
+    return watch
+
+
+def add_challenger(office):
+    with office.warehouse() as con:
+        con.execute(
+            "INSERT INTO scores SELECT * REPLACE ('logistic' AS model, false AS is_champion, pd / 2 AS pd) "
+            "FROM scores WHERE month = '2005-04'"
+        )
+
+
+def test_month_is_estimated_when_it_is_scored_and_realised_when_its_outcomes_come(two_sets, monitored):
+    add_challenger(two_sets)
+    found = monitored()
+    assert {sample for sample, *_ in found} == {"estimated"}
+    for model in ("blend", "logistic"):
+        pds = [
+            pd
+            for (pd,) in two_sets.ask(f"SELECT pd FROM scores WHERE month = '2005-04' AND model = '{model}'")
+        ]
+        for name, metric in estimated_metrics(pds).items():
+            assert found["estimated", model, name] == [metric.value, len(pds), None]
+    two_sets.realise("2005-04")
+    with two_sets.warehouse() as con:
+        con.execute(
+            "INSERT INTO files SELECT * REPLACE ('outcomes' AS kind, 'late' AS run_id) FROM files "
+            "WHERE month = '2005-04'"
+        )
+    both = monitored()
+    assert {sample for sample, *_ in both} == {"estimated", "realised"}
+    assert {key: row for key, row in both.items() if key[0] == "estimated"} == found
+    # The stand-in's PDs are those that outcomes are drawn from, but for its blur.
+    estimate, deviation = (both["estimated", "blend", name][0] for name in ("roc_auc", "roc_auc_sd"))
+    assert abs(both["realised", "blend", "roc_auc"][0] - estimate) < 4 * deviation
+
+
+def test_estimates_follow_a_new_scoring_and_nothing_else(two_sets, monitored):
+    before = monitored()
+    assert monitored() == before
+    two_sets.ask("UPDATE performance SET value = 7 WHERE sample = 'estimated'")
+    assert {row[0] for row in monitored().values()} == {7}
+    two_sets.ask("UPDATE scores SET run_id = 'scored again'")
+    assert monitored() == before
+
+
+def test_estimate_of_a_month_has_no_defaulters_and_no_calibration_error(monitored):
+    found = monitored()
+    assert {tuple(row[1:]) for row in found.values()} == {(2500, None)}
+    assert found["estimated", "blend", "ece"][0] is None
+
+
+def test_memory_of_what_was_estimated_is_kept_apart_from_drift(two_sets, monitored):
+    monitored()
+    made = two_sets.ask("SELECT product, made_from FROM derived WHERE month = '2005-04' ORDER BY ALL")
+    assert ("estimates", "r") in made
