@@ -31,7 +31,7 @@ class MonthRow:
     """A month's line of the overview; None where a figure does not exist yet.
 
     `moved` names the attributes with a CSI of 0.25 or more, most moved first; `by_hand` tells in a
-    sentence each change of champion that a person made.
+    sentence each change of champion that a person made, and that a month was scored as of now.
     """
 
     month: str
@@ -47,6 +47,7 @@ class MonthRow:
     defaulters: int | None
     default_rate: float | None
     auc_held_out: float | None
+    auc_estimated: float | None
     auc_realised: float | None
     psi: float | None
     psi_band: str | None
@@ -271,7 +272,7 @@ class Metric:
     metric: str
     value: float | None
     clients: int
-    defaulters: int
+    defaulters: int | None  # not known where the figure is an estimate
     reason: str | None
 
 
@@ -403,6 +404,25 @@ class WorkedClient:
 
 
 @dataclass(frozen=True)
+class AlertFact:
+    """An alert rule as the newest run of the month found it: `state` is 'raised', 'clear' or 'not run'."""
+
+    month: str
+    run_id: str
+    position: int
+    rule: str
+    severity: str
+    state: str
+    about_month: str | None
+    value: float | None
+    threshold: float | None
+    message: str
+    remedy: str
+    evaluated_at: datetime
+    told: str | None
+
+
+@dataclass(frozen=True)
 class MonthFacts:
     """Everything that the pages of one month tell, but for the samples."""
 
@@ -430,6 +450,7 @@ class MonthFacts:
     reason_mix: list[ReasonCount]
     unusual: list[UnusualColumn]
     worked: list[WorkedClient]
+    alerts: list[AlertFact]
 
     @property
     def month(self) -> str:
@@ -460,6 +481,14 @@ class MonthFacts:
 def gather_overview(con: duckdb.DuckDBPyConnection) -> list[MonthRow]:
     """One row for every month that has a file or a run, oldest first."""
     return records(con, "report_months", MonthRow, month=None)
+
+
+def gather_alerts(con: duckdb.DuckDBPyConnection) -> dict[str, list[AlertFact]]:
+    """Every month's alert rules, raised ones first, by severity."""
+    months: dict[str, list[AlertFact]] = {}
+    for alert in records(con, "current_alerts", AlertFact, month=None):
+        months.setdefault(alert.month, []).append(alert)
+    return months
 
 
 def gather_month(con: duckdb.DuckDBPyConnection, month: Month) -> MonthFacts | None:
@@ -495,6 +524,7 @@ def gather_month(con: duckdb.DuckDBPyConnection, month: Month) -> MonthFacts | N
         reason_mix=records(con, "report_reason_mix", ReasonCount, month=key),
         unusual=records(con, "report_unusual", UnusualColumn, month=key, limit=UNUSUAL_COLUMNS),
         worked=[WorkedClient(**with_reasons(row)) for row in _rows(con, "report_worked", month=key)],
+        alerts=records(con, "current_alerts", AlertFact, month=key),
     )
 
 

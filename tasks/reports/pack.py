@@ -14,10 +14,12 @@ import polars as pl
 
 from creditflow.errors import UsageError
 from creditflow.month import Month
+from tasks.alerts import read_alerts
+from tasks.notify import write_month
 from tasks.reports import pages
 from tasks.reports.cards import INDEX, MODELS_FOLDER, card_path
 from tasks.reports.evidently_pages import EvidentlyPage, Whole, drift_page, performance_page
-from tasks.reports.gather import MonthFacts, gather_month, gather_overview, sample
+from tasks.reports.gather import MonthFacts, gather_alerts, gather_month, gather_overview, sample
 
 SAMPLE_ROWS = 50_000
 STUDY_PAGE = "study.html"
@@ -62,6 +64,7 @@ def build_month_pack(
         else:
             shown = _without_evidently("left out on request when this pack was built")
         _write_pages(building, facts, reference, shown, _cards(facts, reports_dir))
+        write_month(building, read_alerts(con, "current_alerts", month=str(month)))
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
@@ -76,7 +79,7 @@ def build_overview(con: duckdb.DuckDBPyConnection, reports_dir: Path) -> Path:
     reports_dir.mkdir(parents=True, exist_ok=True)
     page, building = reports_dir / "index.html", reports_dir / f"{_BUILDING}-index.html"
     models = f"{MODELS_FOLDER}/{INDEX}" if (reports_dir / MODELS_FOLDER / INDEX).is_file() else None
-    building.write_text(pages.overview_page(months, published, study, models), "utf-8")
+    building.write_text(pages.overview_page(months, published, study, models, gather_alerts(con)), "utf-8")
     os.replace(building, page)
     return page
 

@@ -31,6 +31,7 @@ from tasks.reports.evidently_pages import EvidentlyPage
 from tasks.reports.gather import (
     PD_BINS,
     QUARANTINE_ROWS,
+    AlertFact,
     DriftFact,
     Expectation,
     Explained,
@@ -50,6 +51,7 @@ MONTHS_ON_PAPER, CHANGES_ON_PAPER = 6, 4  # a card is one sheet; the screen show
 # The order in which metrics are read; any other metric follows by name.
 METRICS = (
     "roc_auc",
+    "roc_auc_sd",
     "gini",
     "ks",
     "average_precision",
@@ -70,13 +72,18 @@ METRIC_TITLES = {
     "ece": "ECE",
     "mean_pd": "Mean PD",
     "observed_rate": "Default rate",
+    "roc_auc_sd": "ROC AUC ±",
 }
 
 # --- Pages ----------------------------------------------------------------------------------------
 
 
 def overview_page(
-    months: Sequence[MonthRow], published: frozenset[str], study: str | None, models: str | None = None
+    months: Sequence[MonthRow],
+    published: frozenset[str],
+    study: str | None,
+    models: str | None = None,
+    alerts: Mapping[str, Sequence[AlertFact]] | None = None,
 ) -> str:
     """The overview of all months.
 
@@ -85,15 +92,18 @@ def overview_page(
         published: months whose pack lies beside this page.
         study: link to the study's page, if there is one.
         models: link to the index of models, if there is one.
+        alerts: every month's alert rules; a month without any was not evaluated.
     """
     return _render(
         "overview.html.j2",
         sections={"now": "Newest month", "trends": "Trends", "months": "Months"},
         months=months,
-        latest=verdict(months[-1]) if months else None,
+        latest=verdict(months[-1], (alerts or {}).get(months[-1].month, ())) if months else None,
         published=published,
         study=study,
         models=models,
+        alerts=alerts or {},
+        elsewhere=_raised_elsewhere(months, alerts or {}),
         trends=_trends(months),
     )
 
@@ -114,6 +124,7 @@ def month_page(
     return _render(
         "month.html.j2",
         sections={
+            "alerts": "Alerts",
             "verdict": "Verdict",
             "pages": "Pages",
             "rows": "Rows",
@@ -124,7 +135,7 @@ def month_page(
             "run": "Run and models",
         },
         facts=facts,
-        verdict=verdict(facts.row),
+        verdict=verdict(facts.row, facts.alerts),
         evidently=evidently,
         histogram=_histogram(facts, reference),
         performance=_performance_tables(facts),
@@ -136,6 +147,17 @@ def month_page(
         no_reasons=_no_reasons(facts),
         reasons_list=REASONS_LIST if cards else None,
     )
+
+
+def _raised_elsewhere(
+    months: Sequence[MonthRow], alerts: Mapping[str, Sequence[AlertFact]]
+) -> dict[str, list[AlertFact]]:
+    """Raised alerts of all months but the newest one on the page, newest month first."""
+    newest = months[-1].month if months else None
+    raised = {month: [a for a in found if a.state == "raised"] for month, found in alerts.items()}
+    return {
+        month: raised[month] for month in sorted(raised, reverse=True) if raised[month] and month != newest
+    }
 
 
 def data_quality_page(facts: MonthFacts) -> str:
@@ -352,8 +374,15 @@ def _performance_tables(facts: MonthFacts) -> list[PerformanceTable]:
         awaiting if facts.champion is None else "not computed yet" if facts.row.outcomes else no_outcomes
     )
     held_out = awaiting if facts.champion is None else "no held-out metrics are recorded for these models"
+    estimated = awaiting if facts.champion is None else "not computed yet"
     return [
         _performance_table("Realised on the month's own outcomes", facts.metrics_of("realised"), realised),
+        _performance_table(
+            "Estimated from the PDs: what outcomes would show where the PDs are right, and not the truth",
+            # Calibration is taken for granted: its column would hold the same reason for every model.
+            [m for m in facts.metrics_of("estimated") if m.metric != "ece"],
+            estimated,
+        ),
         _performance_table("Held out when the model was developed", facts.metrics_of("held_out"), held_out),
     ]
 

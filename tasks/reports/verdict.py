@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tasks.reports.gather import MODERATE, SIGNIFICANT, GateCheck, MonthRow, Promotion
+from tasks.reports.gather import MODERATE, SIGNIFICANT, AlertFact, GateCheck, MonthRow, Promotion
 
 Tone = Literal["good", "watch", "alarm", "plain"]
 _ORDER: tuple[Tone, ...] = ("plain", "good", "watch", "alarm")
+_ALERTED: dict[str, Tone] = {"critical": "alarm", "warning": "watch", "info": "plain"}
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,11 @@ class Verdict:
     findings: list[Finding]
 
 
-def verdict(row: MonthRow) -> Verdict:
-    """What a reader should know first about a month."""
+def verdict(row: MonthRow, alerts: Sequence[AlertFact] = ()) -> Verdict:
+    """What a reader should know first about a month; it is never calmer than the alerts that are raised."""
     findings = list(_findings(row))
-    tone = max((f.tone for f in findings), key=_ORDER.index)
+    tones = [_ALERTED[alert.severity] for alert in alerts if alert.state == "raised"]
+    tone = max((*(f.tone for f in findings), *tones), key=_ORDER.index)
     return Verdict(tone, f"{row.month}: {_headline(row, tone)}", findings)
 
 
@@ -123,12 +125,17 @@ def _csi_finding(row: MonthRow) -> Finding:
 
 def _outcome_finding(row: MonthRow) -> Finding:
     if not row.outcomes:
-        return Finding("plain", f"Outcomes for {row.month} not yet received.")
+        text = f"Outcomes for {row.month} not yet received"
+        if row.auc_estimated is not None:
+            text += f"; ROC AUC {row.auc_estimated:.4f} estimated from the PDs"
+        return Finding("plain", text + ".")
     text = f"Default rate {row.default_rate:.2%} against a mean PD of {row.mean_pd:.2%}"
     if row.auc_realised is not None:
         text += f"; ROC AUC {row.auc_realised:.4f} realised"
         if row.auc_held_out is not None:
             text += f", {row.auc_held_out:.4f} held out"
+        if row.auc_estimated is not None:
+            text += f", {row.auc_estimated:.4f} estimated from the PDs"
     return Finding("plain", text + ".")
 
 

@@ -45,7 +45,7 @@ FROM graded
 _INSERT_MODEL = """
 INSERT INTO models VALUES
 (?, ?, '2005-04', ['2005-02', '2005-03'], 21000, 4646, ?, ?, ?, 42, 3.21, 'c0dec0dec0de', ?, ?,
- 'unprotected', 'beta', 0.18)
+ 'unprotected', 'beta', 0.18, NULL)
 """
 
 # --- Synthetic clients ----------------------------------------------------------------------------
@@ -219,7 +219,7 @@ def _add_checks(con: duckdb.DuckDBPyConnection, month: str) -> None:
 
 def _add_runs(con: duckdb.DuckDBPyConnection, month: str, models: bool) -> None:
     con.execute(
-        "INSERT INTO runs VALUES (?, ?, 'run', 'done', ?, ?, 'c0dec0dec0de', 'f1', ?, NULL, 4711)",
+        "INSERT INTO runs VALUES (?, ?, 'run', 'done', ?, ?, 'c0dec0dec0de', 'f1', ?, NULL, 4711, NULL)",
         [
             f"run-{month}",
             month,
@@ -397,8 +397,10 @@ def _add_performance(con: duckdb.DuckDBPyConnection, month: str, clients: int, o
     }
     samples = [("held_out", "held_out", 0.0)] if month == REALISED else []
     samples += [("realised", "live", 0.006)] if outcomes else []
+    samples += [("estimated", "live", 0.002)]
+    known = {"held_out": clients // 5, "realised": clients // 5, "estimated": None}
     rows = [
-        (month, model, VERSION, sample, basis, metric, value - loss - 0.01 * n, clients, clients // 5, None)
+        (month, model, VERSION, sample, basis, metric, value - loss - 0.01 * n, clients, known[sample], None)
         for n, model in enumerate(MODELS)
         for sample, basis, loss in samples
         for metric, value in metrics.items()

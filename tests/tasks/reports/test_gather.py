@@ -35,6 +35,7 @@ def test_the_overview_figures_are_those_of_the_tables(con: duckdb.DuckDBPyConnec
     assert row.mean_pd == pytest.approx(mean_pd, abs=1e-12)
     assert row.default_rate == pytest.approx(rate, abs=1e-12)
     assert (row.auc_held_out, row.auc_realised) == (pytest.approx(0.7744), pytest.approx(0.7684))
+    assert row.auc_estimated == pytest.approx(0.7724)
     assert (row.checks, row.checks_failed, row.checks_noted, row.checks_not_run) == (6, 2, 1, 1)
 
 

@@ -16,7 +16,14 @@ from tasks.reports.cards import build_cards
 from tasks.reports.pack import build_month_pack, build_overview
 
 MONTHS = [Month(2005, 3), Month(2005, 4), Month(2005, 5)]
-PAGES = {"index.html", "data-quality.html", "stability.html", "drift.html", "performance.html"}
+PAGES = {
+    "index.html",
+    "alerts.json",
+    "data-quality.html",
+    "stability.html",
+    "drift.html",
+    "performance.html",
+}
 
 
 def content(folder: Path) -> dict[str, bytes]:

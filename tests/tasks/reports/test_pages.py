@@ -13,10 +13,12 @@ import pytest
 from creditflow.month import Month
 from tasks.reports import pages
 from tasks.reports.evidently_pages import EvidentlyPage
-from tasks.reports.gather import gather_month, gather_overview
+from tasks.reports.gather import gather_alerts, gather_month, gather_overview
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 NO_EVIDENTLY = [EvidentlyPage("drift", "Drift", "left out on request", [])]
+
+REALISED, LIVE = "2005-04", "2005-05"
 
 
 class Outline(HTMLParser):
@@ -173,7 +175,8 @@ def test_markup_and_long_labels_are_only_text(
         ("2005-03 stability", ["Not computed: awaiting a first model."]),
         ("2005-04 stability", ["not computed: one value only in the reference sample"]),
         ("2005-04 data", ["no earlier month", "not run", ">counted<", "All 3 quarantined rows.", "below 0"]),
-        ("overview", ["awaiting a first model", "needs attention", "moderate", "0.7684"]),
+        ("overview", ["awaiting a first model", "needs attention", "moderate", "0.7684", "0.7724 est."]),
+        ("2005-05 index", ["Estimated from the PDs", "and not the truth", "0.7724"]),
     ],
 )
 def test_pages_tell_what_is_known_and_why_the_rest_is_not(
@@ -322,3 +325,58 @@ def test_a_section_that_cannot_be_computed_says_why(
     con.execute(change)
     con.execute("DELETE FROM gate_checks")
     assert told in every_page(con, None, "2005-05")["2005-05 index"]
+
+
+# --- Alerts -----------------------------------------------------------------------------------------
+
+
+def add_alert(con: duckdb.DuckDBPyConnection, rule: str, state: str, **changes: object) -> None:
+    row = {
+        "run_id": "r1", "month": LIVE, "position": 1, "severity": "warning", "about_month": REALISED,
+        "value": 0.31, "threshold": 0.25, "message": "Found.", "remedy": "Look.",
+    } | changes | {"rule": rule, "state": state, "evaluated_at": datetime(2005, 6, 1)}  # fmt: skip
+    names = ", ".join(row)
+    con.execute(f"INSERT INTO alerts ({names}) VALUES ({', '.join('?' * len(row))})", list(row.values()))
+
+
+def alert_pages(con: duckdb.DuckDBPyConnection) -> tuple[str, str]:
+    facts = gather_month(con, Month.parse(LIVE))
+    assert facts is not None
+    overview = pages.overview_page(
+        gather_overview(con), frozenset({LIVE, REALISED}), None, None, gather_alerts(con)
+    )
+    return pages.month_page(facts, None, []), overview
+
+
+def test_raised_alerts_stand_on_top_by_severity_and_in_the_month_s_row(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
+    add_alert(con, "attribute_drift", "raised", message="<script>alert(1)</script>")
+    add_alert(con, "score_drift", "raised", severity="critical", position=2)
+    add_alert(con, "auc_decay", "not run", message="No outcome is known.")
+    add_alert(con, "calibration", "raised", month=REALISED, severity="info")
+    month, overview = alert_pages(con)
+    for page in (month, overview):
+        assert page.index("▲ critical") < page.index("△ warning") < page.index('class="headline')
+        assert "<script>alert(1)</script>" not in page
+        assert f"about {REALISED}" in page
+    assert "0 of 3 rules are clear, 1 could not be evaluated" in month
+    assert "No outcome is known." in month
+    row = overview[overview.index("<tbody>") :]
+    assert "▲ 1 critical" in row
+    assert "△ 1 warning" in row
+    assert "● 1 info" in row
+    assert "Raised in other months:" in overview
+
+
+@pytest.mark.parametrize(
+    ("state", "words"), [("clear", "✓ No alert is raised."), (None, "No alert rule was evaluated")]
+)
+def test_month_without_raised_alerts_says_whether_any_rule_was_evaluated(
+    con: duckdb.DuckDBPyConnection, state: str | None, words: str
+) -> None:
+    if state:
+        add_alert(con, "score_drift", state)
+    month, overview = alert_pages(con)
+    assert words in month
+    assert words in overview

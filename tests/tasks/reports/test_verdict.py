@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from tasks.reports.gather import GateCheck, MonthRow, Promotion
+from tasks.reports.gather import AlertFact, GateCheck, MonthRow, Promotion
 from tasks.reports.verdict import band, gate_verdict, verdict
 
 ROW = MonthRow(
@@ -22,6 +22,7 @@ ROW = MonthRow(
     defaulters=210,
     default_rate=0.21,
     auc_held_out=0.77,
+    auc_estimated=0.765,
     auc_realised=0.76,
     psi=0.05,
     psi_band="stable",
@@ -56,7 +57,12 @@ ROW = MonthRow(
             "watch",
             "6 passed, 1 failed, 2 for information found something to report, 1 not run",
         ),
-        ({"outcomes": None}, "good", "Outcomes for 2005-09 not yet received."),
+        (
+            {"outcomes": None},
+            "good",
+            "Outcomes for 2005-09 not yet received; ROC AUC 0.7650 estimated from the PDs.",
+        ),
+        ({"outcomes": None, "auc_estimated": None}, "good", "Outcomes for 2005-09 not yet received."),
         ({"psi": None, "psi_reason": "10 clients only"}, "good", "not computed: 10 clients only"),
         ({"basis": "in_sample"}, "good", "its figures flatter"),
         ({"basis": "retrospective"}, "good", "once a first champion existed"),
@@ -80,7 +86,8 @@ def test_the_verdict_has_the_tone_of_its_worst_finding(
 def test_the_outcome_finding_holds_both_sides() -> None:
     text = verdict(ROW).findings[-1].text
     assert text == (
-        "Default rate 21.00% against a mean PD of 22.00%; ROC AUC 0.7600 realised, 0.7700 held out."
+        "Default rate 21.00% against a mean PD of 22.00%; ROC AUC 0.7600 realised, 0.7700 held out, "
+        "0.7650 estimated from the PDs."
     )
 
 
@@ -168,3 +175,33 @@ def test_the_gate_in_words(
 
 def test_without_checks_there_is_no_verdict() -> None:
     assert gate_verdict([], [PROMOTED]) is None
+
+
+@pytest.mark.parametrize(
+    ("severity", "state", "change", "tone"),
+    [
+        ("critical", "raised", {}, "alarm"),
+        ("warning", "raised", {}, "watch"),
+        ("warning", "raised", {"psi": 0.3}, "alarm"),
+        ("info", "raised", {}, "good"),
+        ("critical", "clear", {}, "good"),
+        ("critical", "not run", {}, "good"),
+    ],
+)
+def test_headline_is_never_calmer_than_a_raised_alert(severity, state, change, tone):
+    alert = AlertFact(
+        "2005-09",
+        "r",
+        1,
+        "score_drift",
+        severity,
+        state,
+        None,
+        0.3,
+        0.25,
+        "M.",
+        "R.",
+        datetime(2005, 10, 1),
+        None,
+    )
+    assert verdict(replace(ROW, **change), [alert]).tone == tone
