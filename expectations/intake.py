@@ -14,16 +14,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from creditflow.errors import FileUnreadable
 from creditflow.month import Month
 from expectations.checked import CheckedFile, Context, ExpectationResult
 from expectations.checking import Check
 from expectations.headers import Kind
 from expectations.inbox import find_file, list_files, misnamed_files
 from expectations.reader import open_raw
+from expectations.settling import look, settle, unsettled
 from expectations.staging import stage_table
 from expectations.suite import load_suite
-from expectations.textfile import Fingerprint, fingerprint, missing_file, unreadable, writing
+from expectations.textfile import Fingerprint, fingerprint, writing
 
 __all__ = [
     "CheckedFile",
@@ -36,6 +36,7 @@ __all__ = [
     "fingerprint",
     "list_files",
     "misnamed_files",
+    "settle",
 ]
 
 
@@ -51,29 +52,14 @@ def check_file(path: Path, kind: Kind, month: Month, workdir: Path, context: Con
         SuiteInvalid: the suite of the kind cannot be applied.
     """
     rules = load_suite(kind)
-    before = _stat(path)
+    before = look(path)
     with _workspace(workdir) as stage:
         raw = open_raw(path, kind, stage)
         table, facts = stage_table(path, raw, stage)
         checked = Check(path, kind, month, workdir, context, rules, raw, table, facts).run()
-    if _stat(path) != before:
-        raise FileUnreadable(
-            path.name,
-            expected="a file that is complete",
-            found="one that changed while it was read",
-            remedy="Wait until it is written, then run again.",
-        )
+    if look(path) != before:
+        raise unsettled(path)
     return checked
-
-
-def _stat(path: Path) -> tuple[int, int]:
-    try:
-        found = path.stat()
-    except FileNotFoundError as error:
-        raise missing_file(path) from error
-    except OSError as error:
-        raise unreadable(path, error) from error
-    return found.st_size, found.st_mtime_ns
 
 
 @contextmanager

@@ -10,15 +10,41 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
-from prefect import task
+from prefect import Task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
 
+from creditflow.errors import FileUnsettled, HomeLocked
 from creditflow.month import Month
 from tasks.home import Home
-from tasks.options import Options
+from tasks.options import Alerting, Options
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+Command = Literal["run", "schedule", "backfill", "outcomes"]
+
+# Faults that pass by themselves: somebody writes the file, or reads the writer's database.
+PASSING = (FileUnsettled, HomeLocked)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a run waits for what can pass; no part of what decides its rows.
+
+    `settle_seconds` a file must have stayed as it is; a stage is tried again `retries` times, after
+    `retry_seconds`, twice that, four times that, …
+    """
+
+    settle_seconds: float = 2
+    retries: int = 3
+    retry_seconds: float = 5
+
+    @property
+    def pauses(self) -> list[float]:
+        """Seconds before each further try."""
+        return [self.retry_seconds * 2**attempt for attempt in range(self.retries)]
 
 
 @dataclass(frozen=True)
@@ -35,8 +61,10 @@ class Run:
     code_version: str
     options: Options = field(default_factory=Options)
     memory_limit: str | None = None
-    command: Literal["run", "schedule", "backfill"] = "run"
+    command: Command = "run"
     as_of: Literal["then", "now"] = "then"
+    patience: Patience = field(default_factory=Patience)
+    alerting: Alerting = field(default_factory=Alerting)
 
 
 @dataclass(frozen=True)
@@ -56,10 +84,26 @@ listeners: list[Listener] = []
 timings: list[Timing] = []
 
 
+class _Stage(Task[P, R]):
+    """A task whose retries follow the patience of the run that it is given."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        run: Run = args[0]
+        patient = self.with_options(
+            retries=run.patience.retries, retry_delay_seconds=run.patience.pauses or 0
+        )
+        return Task.__call__(patient, *args, **kwargs)
+
+
+def _can_pass(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
+    return isinstance(state.data, PASSING)
+
+
 def stage(name: str) -> Callable[[Callable[Concatenate[Run, P], R]], Callable[Concatenate[Run, P], R]]:
     """Makes a function of a `Run` a Prefect task called `name` that is timed and announced.
 
-    A result with an attribute `rows` has it recorded.
+    A result with an attribute `rows` has it recorded. A stage that fails for a reason in `PASSING` is tried
+    again.
     """
 
     def decorate(function: Callable[Concatenate[Run, P], R]) -> Callable[Concatenate[Run, P], R]:
@@ -72,7 +116,9 @@ def stage(name: str) -> Callable[[Callable[Concatenate[Run, P], R]], Callable[Co
             _announce(name, run.month, "end")
             return result
 
-        shell: Any = task(name=name, cache_policy=NO_CACHE, persist_result=False)(timed)
+        shell: Any = _Stage(
+            timed, name=name, cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=_can_pass
+        )
         return shell
 
     return decorate

@@ -1,0 +1,150 @@
+"""A Prefect server of one's own on loopback, which ends with the process that started it.
+
+`python -m flows.server PORT` serves until its standard input is closed; a parent that is killed closes it.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from creditflow.errors import ServerUnreachable
+
+START_SECONDS = 120
+_END_SECONDS = 10
+
+
+class OwnServer:
+    """The server's process, seen from the parent."""
+
+    def __init__(self, folder: Path) -> None:
+        """
+        Args:
+            folder: where the server keeps its SQLite database, its pages and its log.
+        """
+        self.folder = folder
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> "OwnServer":
+        """Starts the process; `wait` says when it answers."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "server.log").open("wb") as log:
+            self.process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-m", "flows.server", str(self.port)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                # Ctrl-C at the terminal is for the parent, which ends its server last.
+                start_new_session=True,
+                cwd=Path(__file__).resolve().parent.parent,
+                env=os.environ | self._environment(),
+            )
+        return self
+
+    def wait(self) -> None:
+        """Returns once the server answers.
+
+        Raises:
+            ServerUnreachable: it ended, or does not answer in time.
+        """
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until and self.alive:
+            if answers(f"{self.url}/api"):
+                return
+            time.sleep(0.2)
+        raise ServerUnreachable(
+            f"the Prefect server of {self.folder}",
+            expected=f"an answer within {START_SECONDS} s",
+            found="none" if self.alive else "a process that ended",
+            remedy=f"See {self.folder / 'server.log'}.",
+        )
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def stop(self) -> None:
+        """Ends the process, by force where it does not end by itself."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stdin:
+            self.process.stdin.close()
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "PREFECT_API_URL": f"{self.url}/api",
+            "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{self.folder / 'server.db'}",
+            "PREFECT_SERVER_API_HOST": "127.0.0.1",
+            "PREFECT_SERVER_API_PORT": str(self.port),
+            "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(self.folder / "ui"),
+            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+        }
+
+
+def free_port() -> int:
+    """A loopback port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def answers(api_url: str, seconds: float = 5) -> bool:
+    """Whether a Prefect server answers at `api_url`."""
+    try:
+        with urllib.request.urlopen(f"{api_url}/health", timeout=seconds) as reply:  # noqa: S310
+            return bool(reply.status == 200)
+    except (urllib.error.URLError, OSError, ValueError):
+        return False
+
+
+# ── In the server's process ─────────────────────────────────────────────────────────────────────
+
+
+def _end_with_parent() -> None:
+    """Blocks until standard input is closed, which is when the parent is gone; then ends the server."""
+    while os.read(0, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_END_SECONDS)
+    os._exit(1)
+
+
+def main() -> None:
+    """Serves on the port that is the first argument."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    import uvicorn
+
+    uvicorn.run(
+        "prefect.server.api.server:create_app",
+        factory=True,
+        host="127.0.0.1",
+        port=int(sys.argv[1]),
+        log_level="error",
+        lifespan="on",
+        # A page that is left open holds a websocket; the server does not wait for it.
+        timeout_graceful_shutdown=3,
+    )
+
+
+if __name__ == "__main__":
+    main()
