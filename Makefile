@@ -1,6 +1,7 @@
 # make run    sets up .venv from the lock, simulates a portfolio and runs every month of it
-# make test   the whole test suite
-# make lint   ruff, mypy and the import contracts
+# make test   the tests, without those that take minutes
+# make test-all   all of them: kills, full disks
+# make lint   ruff, mypy, the import contracts and sqlfluff
 # make docs   the generated pages of docs/
 # make lock   resolves pyproject.toml anew, in an empty environment
 
@@ -12,19 +13,26 @@ export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: run test lint docs lock clean
+# Left out: @pytest.mark.ordeal.
+MARKS := -m "not ordeal"
+
+.PHONY: run test test-all lint docs lock clean
 
 run: $(VENV)/.runtime
 	@$(BIN)/creditflow demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(MARKS) $(PYTEST_ARGS)
+
+test-all: MARKS :=
+test-all: test
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/sqlfluff lint sql
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m flows.docs

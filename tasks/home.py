@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,6 +14,12 @@ from filelock import FileLock, Timeout
 
 from creditflow.errors import HomeLocked, HomeUnusable
 from creditflow.month import Month
+
+# What a backup keeps and a restore replaces, the database last; the rest is scratch, locks and logs.
+KEPT = ("inbox", "artifacts", "published", "warehouse.duckdb")
+# What is under way beside its place until it is renamed into it.
+_UNFINISHED = (".building-*", ".*.new", ".*.old")
+_EARLIER = ".earlier-"
 
 
 @dataclass(frozen=True)
@@ -66,9 +73,30 @@ class Home:
         return self
 
     def clear_work(self) -> None:
-        """Empties the scratch space; only what a killed run left can be in it."""
+        """Empties the scratch space and sweeps what killed runs left elsewhere. The caller holds the lock."""
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir(parents=True, exist_ok=True)
+        _sweep(self)
+
+
+def _sweep(home: Home) -> None:
+    """Puts a folder back whose swap was cut short, and removes what was never renamed into place."""
+    for earlier in home.reports.rglob(f"{_EARLIER}*"):
+        target = earlier.with_name(earlier.name.removeprefix(_EARLIER))
+        if not target.exists():
+            earlier.rename(target)
+        _remove(earlier)
+    for root in (home.artifacts, home.published.parent):
+        for pattern in _UNFINISHED:
+            for left in sorted(root.rglob(pattern)):
+                _remove(left)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def unusable(path: Path, error: OSError) -> HomeUnusable:
@@ -99,6 +127,9 @@ def locked(home: Home, what: str, wait_seconds: float) -> Iterator[None]:
         if lock.lock_counter == 1:
             started = datetime.now(UTC).isoformat(timespec="seconds")
             note.write_text(json.dumps({"what": what, "pid": os.getpid(), "since": started}))
+            finish_swap(home)
+            # Nobody else is at work here, so what lies about is of a process that was killed.
+            home.clear_work()
         yield
     finally:
         if lock.lock_counter == 1:
@@ -117,3 +148,119 @@ def _held(note: Path, wait_seconds: float) -> HomeLocked:
         found=f"{holder} still running after a wait of {wait_seconds:g} s",
         remedy="Wait for it to end, or raise CREDITFLOW_LOCK_WAIT_SECONDS.",
     )
+
+
+# ── Replacing a home ────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Swap:
+    """Puts what was built in `HOME/.restored` in place of what the home keeps.
+
+    Several renames cannot be one, so the intent is written down first: from then on the swap is finished, by
+    this process or by the next that takes the lock, and until then the home is as it was.
+
+    Args:
+        home: the home; its lock is held.
+        aside: name of the folder in it that receives the earlier content.
+        old: the names that exist when the swap begins.
+    """
+
+    home: Home
+    aside: str
+    old: tuple[str, ...]
+
+    @classmethod
+    def begin(cls, home: Home) -> "Swap":
+        """Writes the intent down; there is no way back from here."""
+        aside = _moment()
+        while (home.root / aside).exists():
+            time.sleep(0.1)
+            aside = _moment()
+        old = tuple(name for name in _SWAPPED if (home.root / name).exists())
+        fresh = _intent(home).with_suffix(".new")
+        with fresh.open("w") as file:
+            file.write(json.dumps({"aside": aside, "old": old}))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(_intent(home))
+        sync_folder(home.root)
+        return cls(home, aside, old)
+
+    def finish(self) -> Path | None:
+        """Renames everything that has not been renamed yet; returns where the earlier content lies, if any.
+
+        Raises:
+            HomeUnusable: the disk refuses; the next command that takes the lock tries again.
+        """
+        aside = self.home.root / self.aside
+        try:
+            aside.mkdir(mode=0o700, exist_ok=True)
+            for name in _SWAPPED:
+                self._replace(name, aside)
+            sync_folder(self.home.root)
+            _intent(self.home).unlink()
+            for leftover in (staged(self.home), self.home.warehouse.with_suffix(".tmp")):
+                _remove(leftover)
+            _remove_empty(aside)
+            self.home.prepare().clear_work()
+        except OSError as error:
+            raise unusable(self.home.root, error) from error
+        return aside if aside.exists() else None
+
+    def _replace(self, name: str, aside: Path) -> None:
+        live, built, kept = self.home.root / name, staged(self.home) / name, aside / name
+        if name in self.old and not kept.exists():
+            live.rename(kept)
+        if not built.exists():
+            return
+        # Since a kill between these renames the place may have been taken again.
+        _remove_empty(live)
+        if live.exists():
+            live.rename(aside / f"{name}.since")
+        built.rename(live)
+
+
+# The log first: beside a database that is not its own it would be applied to that.
+_SWAPPED = (f"{KEPT[-1]}.wal", *KEPT)
+
+
+def staged(home: Home) -> Path:
+    """Where a restore builds the home that is to be."""
+    return home.root / ".restored"
+
+
+def _intent(home: Home) -> Path:
+    return home.root / ".restored.json"
+
+
+def _moment() -> str:
+    return f"replaced-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+
+
+def _remove_empty(folder: Path) -> None:
+    """Removes a folder and those in it that hold nothing, from the innermost on."""
+    for path in (*sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True), folder):
+        with suppress(OSError):
+            path.rmdir()
+
+
+def finish_swap(home: Home) -> None:
+    """Finishes the swap that a killed restore began, or removes what it had only built.
+
+    The caller holds the lock.
+    """
+    if _intent(home).exists():
+        facts = json.loads(_intent(home).read_text())
+        Swap(home, facts["aside"], tuple(facts["old"])).finish()
+    else:
+        _remove(staged(home))
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder last: a rename is lost in a power cut until its folder is on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

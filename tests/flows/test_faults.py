@@ -84,7 +84,17 @@ def test_run_that_was_killed_is_swept_at_the_next_start(home, ask):
     assert ask(home, "SELECT status FROM runs WHERE run_id = 'dead'") == [("killed",)]
 
 
-STAGES = "load_clients load_outcomes decide develop score monitor alert report publish".split()
+STAGES = [
+    "load_clients",
+    "load_outcomes",
+    "decide",
+    "develop",
+    "score",
+    "monitor",
+    "alert",
+    "report",
+    "publish",
+]
 
 
 @pytest.mark.parametrize("after", STAGES)

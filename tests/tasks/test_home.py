@@ -39,3 +39,38 @@ def test_lock_says_who_holds_it_and_may_be_taken_again_by_the_same_process(tmp_p
             pass
         assert json.loads((tmp_path / ".lock.json").read_text())["what"] == "the backfill"
     assert not (tmp_path / ".lock.json").exists()
+
+
+def test_leftovers_of_killed_processes_are_swept_by_the_next_that_takes_the_lock(tmp_path):
+    home = Home(tmp_path).prepare()
+    kept = [home.reports / "2026-01" / "index.html", home.artifacts / "v1" / "gbdt" / "manifest.json"]
+    left = [
+        home.work / "scores_2026-01.parquet",
+        home.published.with_name(".creditflow.duckdb.99.new"),
+        home.published.parent / "scores" / "month=2026-01" / ".scores.parquet.99.new",
+        home.reports / ".building-2026-01" / "index.html",
+        home.reports / ".building-index.html",
+        home.reports / ".earlier-2026-01" / "index.html",
+        home.artifacts / "v1" / ".gbdt.99.new" / "manifest.json",
+        home.artifacts / "v1" / ".gbdt.99.old" / "manifest.json",
+        tmp_path / ".restored" / "inbox" / "clients_2026-01.csv",
+    ]
+    for path in (*kept, *left):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("content")
+    with locked(home, "the run", 0):
+        assert not any(path.exists() for path in left)
+        # The same process, once more: what it has under way is its own.
+        (home.work / "mine.parquet").write_text("content")
+        with locked(home, "the month of a backfill", 0):
+            assert (home.work / "mine.parquet").exists()
+    assert all(path.read_text() == "content" for path in kept)
+
+
+def test_pack_whose_swap_was_cut_short_is_put_back(tmp_path):
+    home = Home(tmp_path).prepare()
+    (home.reports / ".earlier-2026-01").mkdir()
+    (home.reports / ".earlier-2026-01" / "index.html").write_text("earlier")
+    with locked(home, "the run", 0):
+        assert home.month_page(Month(2026, 1)).read_text() == "earlier"
+    assert [path.name for path in home.reports.iterdir()] == ["2026-01"]

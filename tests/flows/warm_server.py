@@ -1,0 +1,5 @@
+"""Preloaded by the fork server: importing it warms the server."""
+
+from processes import warm
+
+warm()
