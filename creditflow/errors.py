@@ -7,14 +7,18 @@ The library raises; the command line turns an error into one line and its `exit_
     │   ├── MonthInvalid            the text is no month
     │   ├── FileMissing             no file for the month
     │   ├── FileAmbiguous           more than one file for the month
-    │   ├── FileUnreadable          truncated, wrong encoding, no permission, still being written
+    │   ├── FileUnreadable          truncated, wrong encoding, no permission
+    │   │   └── FileUnsettled       still being written
     │   ├── HeaderRefused           missing, duplicate or unknown column
     │   └── ContentRefused          a critical expectation failed, or too many rows set aside
     ├── StorageError
     │   ├── HomeUnusable            the home folder is full, read-only or absent
     │   ├── HomeLocked              another run holds the lock
     │   ├── WarehouseCorrupt        the database cannot be opened
-    │   └── WarehouseNewer          the database was written by a newer creditflow
+    │   ├── WarehouseNewer          the database was written by a newer creditflow
+    │   ├── HomeOccupied            a restore would replace what is there
+    │   ├── BackupUnusable          the folder for backups is full, read-only, absent or inside the home
+    │   └── BackupCorrupt           a file of a backup is missing, changed, additional, or no backup's
     ├── ArtifactError
     │   ├── ArtifactMissing
     │   ├── ArtifactCorrupt         a sum in the manifest does not match its file
@@ -23,7 +27,9 @@ The library raises; the command line turns an error into one line and its `exit_
     ├── TrainingError
     │   ├── TrainingRefused         one class only, too few defaulters, no outcomes
     │   └── TrainingDiverged        the loss is not a number
+    ├── BackfillIncomplete          months of a backfill failed; the others were run
     ├── QueryFailed                 a query of an analyst that DuckDB refuses
+    ├── ServerUnreachable           no Prefect server answers, or the one to be started does not start
     ├── DownloadFailed              the public data set could not be fetched or verified
     └── UsageError                  exit code 2
         └── SuiteInvalid            a file of rules in expectations/ that cannot be applied
@@ -76,6 +82,9 @@ class FileAmbiguous(InputRefused): ...
 class FileUnreadable(InputRefused): ...
 
 
+class FileUnsettled(FileUnreadable): ...
+
+
 class HeaderRefused(InputRefused): ...
 
 
@@ -95,6 +104,15 @@ class WarehouseCorrupt(StorageError): ...
 
 
 class WarehouseNewer(StorageError): ...
+
+
+class HomeOccupied(StorageError): ...
+
+
+class BackupUnusable(StorageError): ...
+
+
+class BackupCorrupt(StorageError): ...
 
 
 class ArtifactError(CreditflowError): ...
@@ -122,7 +140,13 @@ class TrainingRefused(TrainingError, ValueError):
 class TrainingDiverged(TrainingError): ...
 
 
+class BackfillIncomplete(CreditflowError): ...
+
+
 class QueryFailed(CreditflowError): ...
+
+
+class ServerUnreachable(CreditflowError): ...
 
 
 class DownloadFailed(CreditflowError): ...

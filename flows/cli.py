@@ -1,6 +1,6 @@
 """The command line. Heavy imports stay inside the commands: `--help` must not pay for torch.
 
-Exit codes: 0 done, 1 refused input or failed gate, 2 usage.
+Exit codes: 0 done, 1 refused input or failed gate, 2 usage, 3 a run finished with critical alerts.
 """
 
 import atexit
@@ -10,6 +10,8 @@ import os
 import sys
 import tempfile
 import traceback
+from collections.abc import Sequence
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -17,21 +19,21 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from creditflow import __version__
-from creditflow.errors import CreditflowError, HomeUnusable, UsageError
-from creditflow.month import Month
+from creditflow.errors import CreditflowError, HomeLocked, HomeUnusable, UsageError
+from creditflow.month import Month, month_range
 from flows import models_cli
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from flows.settings import Settings
+    from tasks.ledger import AsOf
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Monthly credit-default scoring: load, validate, train or reuse, score, report.",
-    epilog="Everything is kept under CREDITFLOW_HOME; .env.example lists all settings.",
+    epilog="Everything is kept under CREDITFLOW_HOME; .env.example lists all settings. "
+    "Exit code 3: a run finished, and critical alerts are raised.",
 )
 
 app.add_typer(models_cli.app, name="models")
@@ -46,14 +48,6 @@ class FileFormat(StrEnum):
     csv_gz = "csv.gz"
     parquet = "parquet"
     xlsx = "xlsx"
-
-
-class OutputFormat(StrEnum):
-    """How `sql` prints a result."""
-
-    table = "table"
-    csv = "csv"
-    json = "json"
 
 
 # ── Commands that run months ────────────────────────────────────────────────────────────────────
@@ -85,22 +79,55 @@ def run(
     settings = _settings()
     workflows.run_one(settings, Month.parse(month), retrain)
     show.print_where(settings)
+    _end_with_alerts(settings, [Month.parse(month)])
 
 
 @app.command()
 def backfill(
     first: Annotated[str, typer.Argument(metavar="FIRST", help="The first month, as YYYY-MM.")],
     last: Annotated[str, typer.Argument(metavar="LAST", help="The last month, as YYYY-MM.")],
-    reason: Annotated[str, typer.Option(help="Why; kept with the backfill.")],
+    reason: Annotated[str, typer.Option(help="Why; kept with the backfill. Not needed for --dry-run.")] = "",
+    as_of_now: Annotated[
+        bool, typer.Option("--as-of-now", help="Score by today's champion with all outcomes known today.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also run months that are up to date.")] = False,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Go on after a month that fails; exit code 1 at the end.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done, and why; change nothing.")
+    ] = False,
 ) -> None:
     """Run several months in order, each as its monthly run would have gone at that time."""
     from flows import show, workflows
 
+    settings, months = _settings(), (Month.parse(first), Month.parse(last))
+    as_of: AsOf = "now" if as_of_now else "then"
+    if dry_run:
+        workflows.plan_range(settings, *months, as_of=as_of, force=force)
+        return
     if not reason.strip():
         raise UsageError("--reason", expected="a few words", found="none", remedy="Say why, for the record.")
-    settings = _settings()
-    workflows.run_range(settings, Month.parse(first), Month.parse(last), reason)
+    workflows.run_range(settings, *months, reason, as_of=as_of, force=force, keep_going=keep_going)
     show.print_where(settings)
+    _end_with_alerts(settings, list(month_range(*months)))
+
+
+@app.command()
+def rebuild(
+    reason: Annotated[str, typer.Option(help="Why; kept with the backfill.")] = "something was stale",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what is stale, and why; change nothing.")
+    ] = False,
+) -> None:
+    """Make good whatever is stale: late outcomes, revised files, changed settings or code."""
+    from flows import workflows
+
+    settings = _settings()
+    if dry_run:
+        workflows.plan_rebuild(settings)
+        return
+    _end_with_alerts(settings, workflows.rebuild(settings, reason))
 
 
 @app.command()
@@ -115,6 +142,29 @@ def study(
     from flows import show, workflows
 
     show.print_paths(workflows.run_study(_settings(), file, out))
+
+
+@app.command()
+def serve(
+    cron: Annotated[
+        str | None, typer.Option(metavar="CRON", help="When, instead of the day and hour of the settings.")
+    ] = None,
+) -> None:
+    """Run the schedule until ended: every month by itself, with a Prefect server of its own."""
+    settings = _settings()
+    from flows import serve as service
+
+    service.serve(settings, cron)
+
+
+@app.command()
+def deploy() -> None:
+    """Register the deployments monthly, backfill and study with the Prefect server of PREFECT_API_URL."""
+    settings = _settings()
+    from flows import deploy as deployment
+    from flows import show
+
+    show.print_lines(deployment.deploy(settings))
 
 
 # ── Commands that bring data in ─────────────────────────────────────────────────────────────────
@@ -155,31 +205,115 @@ def import_uci(
     show.print_lines(workflows.import_uci(_settings(), file, Month.parse(first), months, overwrite))
 
 
+# ── Commands that keep and bring back ───────────────────────────────────────────────────────────
+
+
+@app.command()
+def backup(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where backups are kept; created if need be.")
+    ],
+) -> None:
+    """Keep the whole home in a new folder of DIR: database, artifacts, inbox and everything published."""
+    from flows import show
+    from tasks.backup import back_up, in_words
+    from tasks.home import Home
+
+    settings = _settings()
+    with show.steps("backing up") as step:
+        made = back_up(Home(settings.home), folder, settings.lock_wait_seconds, step)
+    show.print_lines([f"{made.folder}: {in_words(made.manifest)} in {made.seconds:.1f} s"])
+
+
+@app.command()
+def restore(
+    folder: Annotated[Path, typer.Argument(metavar="BACKUP", help="A folder that `backup` made.")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Restore into a home in use; what it holds is kept aside.")
+    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only hold every file against its sum.")] = False,
+) -> None:
+    """Put a backup in place of the home, after checking every file of it."""
+    from flows import show
+    from tasks import backup as task
+    from tasks.home import Home
+
+    if check and replace:
+        raise UsageError(
+            "creditflow restore", expected="--check or --replace", found="both", remedy="Choose one."
+        )
+    settings = _settings()
+    if check:
+        with show.steps("checking") as step:
+            found = task.check(folder, step)
+        show.print_lines(
+            [f"{folder} is whole: {task.in_words(found.manifest)}; checked in {found.seconds:.1f} s"]
+        )
+        return
+    with show.steps("restoring") as step:
+        done = task.restore(
+            Home(settings.home), folder, settings.lock_wait_seconds, replace=replace, progress=step
+        )
+    show.print_lines([f"{settings.home}: {task.in_words(done.manifest)} in {done.seconds:.1f} s"])
+    if done.aside:
+        show.print_lines([f"What was there lies in {done.aside}; delete it when it is not needed any more."])
+    show.print_lines([f"Kept by creditflow {done.manifest.creditflow} on {done.manifest.made_at}."])
+
+
 # ── Commands that ask ───────────────────────────────────────────────────────────────────────────
 
 
 @app.command()
 def sql(
-    query: Annotated[str | None, typer.Argument(help="One SELECT on the published database.")] = None,
+    query: Annotated[str | None, typer.Argument(help="One SELECT; without, the tables.")] = None,
     file: Annotated[Path | None, typer.Option("--file", help="A file that holds the query.")] = None,
-    output: Annotated[OutputFormat, typer.Option("--format", help="How to print it.")] = OutputFormat.table,
+    example: Annotated[str | None, typer.Option("--example", help="Run a worked query by its name.")] = None,
+    examples: Annotated[bool, typer.Option("--examples", help="List the worked queries.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the result as CSV.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    parquet: Annotated[Path | None, typer.Option("--parquet", help="Write the result to this file.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the Parquet file.")] = False,
 ) -> None:
     """Query the published database with SQL."""
-    from flows import show
+    from flows import sql_cli
 
-    show.print_frame(_answer(query, file), output.value)
+    asked = sql_cli.Asked(query, file, example, examples)
+    shown = sql_cli.Shown(as_csv, as_json, parquet, overwrite)
+    sql_cli.answer(_settings(), asked, shown)
 
 
 @app.command()
-def status() -> None:
-    """Show every month: files, rows, model, scores, outcomes, report, last run."""
-    from flows import show
-    from tasks.home import Home
-    from tasks.status import month_table, waiting_files
+def status(
+    months: Annotated[
+        int | None, typer.Option("--months", min=1, metavar="N", help="Only the newest N months.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON; docs/status.md.")] = False,
+) -> None:
+    """Show where every month stands: file, model, scores, AUC, report, alerts, stale or not, overdue."""
+    from flows import status_cli
 
+    status_cli.answer(_settings(), months, as_json)
+
+
+@app.command()
+def alerts(
+    month: Annotated[
+        str | None, typer.Argument(metavar="MONTH", help="Every rule of this month, as YYYY-MM.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as alerts.json has it.")] = False,
+) -> None:
+    """Show the alerts that are raised in any month, or every rule of one month."""
+    from flows import show
+    from tasks.alerts import current_alerts
+    from tasks.home import Home
+    from tasks.notify import summary
+
+    chosen = Month.parse(month) if month else None
     home = Home(_settings().home)
-    months = month_table(home)
-    show.print_status(months, waiting_files(home, months), home.root)
+    if as_json:
+        typer.echo(json.dumps(summary(home, chosen), indent=2, ensure_ascii=False))
+    else:
+        show.print_current_alerts(current_alerts(home, chosen), chosen)
 
 
 @app.command()
@@ -199,35 +333,6 @@ def explain(
         typer.echo(json.dumps(found.as_dict(), ensure_ascii=False, indent=2))
     else:
         show.print_lines(in_words(found))
-
-
-def _answer(query: str | None, file: Path | None) -> "pl.DataFrame":
-    from sql.warehouse import ask, open_published
-    from tasks.home import Home
-
-    text = _query_text(query, file)
-    with open_published(Home(_settings().home).published) as con:
-        return ask(con, text)
-
-
-def _query_text(query: str | None, file: Path | None) -> str:
-    if (query is None) == (file is None):
-        raise UsageError(
-            "creditflow sql",
-            expected="either a query or --file",
-            found="both" if query else "neither",
-            remedy="For example: creditflow sql 'SELECT * FROM portfolio_by_month'.",
-        )
-    return query if file is None else _read(file)  # type: ignore[return-value]
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            str(file), expected="a readable UTF-8 text file", found=str(error), remedy="Check the path."
-        ) from error
 
 
 # ── Frame ───────────────────────────────────────────────────────────────────────────────────────
@@ -251,6 +356,30 @@ def _settings() -> "Settings":
     from flows.quiet import quiet_settings
 
     return quiet_settings()
+
+
+CRITICAL = 3
+
+
+def _end_with_alerts(settings: "Settings", months: Sequence[Month]) -> None:
+    """Shows what is raised in the months of a command; where some is critical, ends it with exit code 3."""
+    from flows import show
+    from flows.options import alerting
+    from tasks.alerts import not_sent, raised_now
+    from tasks.home import Home, locked
+    from tasks.notify import notify
+
+    home = Home(settings.home)
+    raised = raised_now(home, months)
+    # A run that was killed before it told of them is up to date and not run again. Where another run holds
+    # the home, that one tells.
+    if any(stored.told is None for stored in raised):
+        with suppress(HomeLocked), locked(home, "the telling of alerts", settings.lock_wait_seconds):
+            notify(home, alerting(settings))
+        raised = raised_now(home, months)
+    show.print_alerts(raised, not_sent(home, raised))
+    if any(stored.alert.severity == "critical" for stored in raised):
+        raise typer.Exit(CRITICAL)
 
 
 def main() -> NoReturn:
@@ -285,9 +414,20 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
+_REFUSED_BY_THE_DISK = {
+    errno.ENOSPC,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.EFBIG,
+}
+
+
 def _storage_error(error: OSError) -> CreditflowError | None:
     """A full, read-only or forbidden disk is an answer, not a crash; any other OSError is a bug."""
-    if error.errno not in {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EIO}:
+    if error.errno not in _REFUSED_BY_THE_DISK:
         return None
     return HomeUnusable(
         str(error.filename or "the disk of CREDITFLOW_HOME"),

@@ -4,14 +4,23 @@
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from creditflow.errors import UsageError
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError("a time zone of the IANA database, such as Europe/Berlin") from error
+    return name
 
 
 class Settings(BaseSettings):
@@ -91,6 +100,59 @@ class Settings(BaseSettings):
     )
     lock_wait_seconds: float = Field(
         10, ge=0, description="How long a run waits for another one on the same home before it is refused."
+    )
+    schedule_day: int = Field(
+        5, ge=1, le=28, description="Day of the month on which the clock starts a run (1 to 28)."
+    )
+    schedule_hour: int = Field(6, ge=0, le=23, description="Hour of that day, in the schedule's time zone.")
+    schedule_timezone: Annotated[str, AfterValidator(_known_zone)] = Field(
+        "UTC", description="Time zone of the schedule, by its name in the IANA database."
+    )
+    schedule_lag_months: int = Field(
+        1, ge=0, le=24, description="How many months before its start the month lies that the clock asks for."
+    )
+    schedule_look_again_hours: float = Field(
+        24,
+        ge=0,
+        le=720,
+        description="After how many hours the schedule looks again for a client file that has not come; "
+        "0 waits for the next month's run.",
+    )
+    file_settle_seconds: float = Field(
+        2,
+        ge=0,
+        le=600,
+        description="How long a file must have stayed as it is before it is read; 0 reads at once.",
+    )
+    stage_retries: int = Field(
+        3,
+        ge=0,
+        le=10,
+        description="How often a stage is tried again after a fault that can pass: a file still being "
+        "written, a database held by another process.",
+    )
+    stage_retry_seconds: float = Field(
+        5, ge=0, le=600, description="Pause before the first of these; each further pause is twice as long."
+    )
+    report_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s<>\"]+$",
+        description="Where a web server of yours shows published/reports, for links in the Prefect UI.",
+    )
+    alert_rules: Path | None = Field(
+        None, description="File of alert rules in the place of expectations/alerts.toml."
+    )
+    alert_minimum: Literal["critical", "warning", "info"] = Field(
+        "warning", description="Least severity of the alerts that are sent to alert_blocks and alert_webhook."
+    )
+    alert_blocks: str = Field(
+        "",
+        pattern=r"^\s*([a-z0-9-]+/[a-z0-9-]+\s*(,\s*[a-z0-9-]+/[a-z0-9-]+\s*)*)?$",
+        description="Prefect notification blocks that alerts are sent to, separated by commas, such as "
+        "slack-webhook/risk.",
+    )
+    alert_webhook: SecretStr | None = Field(
+        None, description="Web address that alerts are sent to as JSON; kept out of every output."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         "CRITICAL",

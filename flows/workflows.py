@@ -3,6 +3,8 @@
 Prefect is imported only when there is something to run: a month that is up to date is answered first.
 """
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from creditflow.errors import HomeUnusable
@@ -21,9 +23,9 @@ def run_one(settings: Settings, month: Month, retrain: bool) -> None:
     """Runs one month, or says that there is nothing to do."""
     from flows import show
 
-    finished = None if retrain else _up_to_date(settings, [month]).get(month)
+    finished = None if retrain else _up_to_date(settings, [month], "then").get(month)
     if finished:
-        show.print_lines([_nothing_to_do(month, finished)])
+        show.print_lines([f"{month}: {finished.said}"])
         return
     from flows.monthly import monthly
 
@@ -31,21 +33,87 @@ def run_one(settings: Settings, month: Month, retrain: bool) -> None:
         say(f"{month}: {monthly(str(month), retrain).summary}")
 
 
-def run_range(settings: Settings, first: Month, last: Month, reason: str) -> None:
+def run_range(
+    settings: Settings,
+    first: Month,
+    last: Month,
+    reason: str,
+    *,
+    as_of: ledger.AsOf = "then",
+    force: bool = False,
+    keep_going: bool = False,
+) -> None:
     """Runs the months from `first` to `last` as a recorded backfill; each is said as it ends."""
     from flows import show
 
     months = list(month_range(first, last))
-    finished = _up_to_date(settings, [m for m in months if _has_file(settings, m)])
+    finished = {} if force else _up_to_date(settings, [m for m in months if _has_file(settings, m)], as_of)
     if len(finished) == len(months):
-        show.print_lines([_nothing_to_do(month, finished[month]) for month in months])
+        show.print_lines([f"{month}: {finished[month].said}" for month in months])
         return
     from flows import backfill
 
-    with show.progress([month for month in months if month not in finished]) as say:
+    with _heard([month for month in months if month not in finished]):
+        done = backfill.backfill(str(first), str(last), reason, as_of, force, keep_going)
+    show.print_lines([done.summary])
+
+
+def plan_range(
+    settings: Settings, first: Month, last: Month, *, as_of: ledger.AsOf = "then", force: bool = False
+) -> None:
+    """Shows what a backfill would do; changes nothing."""
+    from flows import show
+    from flows.options import run_options
+    from tasks.plan import plan
+
+    months = list(month_range(first, last))
+    show.print_plan(plan(Home(settings.home), months, run_options(settings), force=force, as_of=as_of))
+
+
+def rebuild(settings: Settings, reason: str) -> list[Month]:
+    """Makes good whatever is stale, and takes in outcomes that have come; returns the months it looked at."""
+    from flows import show
+
+    stale, unread = _due(settings)
+    if not stale and not unread:
+        show.print_lines(["nothing is stale"])
+        return []
+    from flows import backfill
+
+    with _heard(stale):
+        done = backfill.rebuild(reason)
+    if done.outcomes:
+        show.print_lines([done.summary])
+    return sorted({*stale, *unread, *map(Month.parse, done.outcomes)})
+
+
+def plan_rebuild(settings: Settings) -> None:
+    """Shows what a rebuild would do; changes nothing."""
+    from flows import show
+    from tasks.plan import Step
+
+    stale, unread = _due(settings)
+    show.print_plan([Step(month, "run", reason) for month, reason in stale.items()])
+    show.print_lines([f"outcomes of {month} are to be loaded" for month in unread])
+
+
+def _due(settings: Settings) -> tuple[dict[Month, str], list[Month]]:
+    from flows.options import run_options
+    from tasks.plan import stale_months, unread_outcomes
+
+    home = Home(settings.home)
+    return stale_months(home, run_options(settings)), unread_outcomes(home)
+
+
+@contextmanager
+def _heard(months: Iterable[Month]) -> Iterator[None]:
+    """Shows the progress of the months to run, and each month's line as it ends."""
+    from flows import backfill, show
+
+    with show.progress(list(months)) as say:
         backfill.listeners.append(say)
         try:
-            backfill.backfill(str(first), str(last), reason)
+            yield
         finally:
             backfill.listeners.remove(say)
 
@@ -56,20 +124,13 @@ def _has_file(settings: Settings, month: Month) -> bool:
     return month in list_files(Home(settings.home).prepare().inbox, "clients")
 
 
-def _up_to_date(settings: Settings, months: list[Month]) -> dict[Month, ledger.Finished]:
+def _up_to_date(settings: Settings, months: list[Month], as_of: ledger.AsOf) -> dict[Month, ledger.Finished]:
     from flows.options import run_options
 
     home, options = Home(settings.home).prepare(), run_options(settings)
     with locked(home, "a look at what is up to date", settings.lock_wait_seconds):
-        looked = {m: ledger.up_to_date(home, m, ledger.fingerprint(home, m, options)) for m in months}
+        looked = {m: ledger.up_to_date(home, m, ledger.fingerprint(home, m, options, as_of)) for m in months}
     return {month: finished for month, finished in looked.items() if finished}
-
-
-def _nothing_to_do(month: Month, finished: ledger.Finished) -> str:
-    return (
-        f"{month}: nothing to do; files, model and code are those of the run "
-        f"of {finished.ended_at:%Y-%m-%d %H:%M} UTC"
-    )
 
 
 # ── Data in ─────────────────────────────────────────────────────────────────────────────────────

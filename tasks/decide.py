@@ -7,9 +7,10 @@ In the order of precedence; the first that is met decides, and where none is met
 3. asked for                 a person asked for a retraining (`--retrain`)
 4. no champion               the first model is developed
 5. champion unusable         missing, of an older format, or it knows attributes that the settings leave out
-6. age                       older than the setting allows
-7. drift                     PSI of its score, in the newest month that it scored live, above the setting
-8. decay                     realised ROC AUC of the newest such month with outcomes below its held-out one
+6. revised                   rows that it learned from have been revised since
+7. age                       older than the setting allows
+8. drift                     PSI of its score, in the newest month that it scored live, above the setting
+9. decay                     realised ROC AUC of the newest such month with outcomes below its held-out one
                              by more than the setting
 
 Age, drift and decay lead to a retraining only where there are outcomes that no set has learned from yet;
@@ -30,6 +31,7 @@ import duckdb
 from creditflow.errors import ArtifactError, ArtifactMissing, ArtifactOutdated
 from creditflow.month import Month
 from sql.warehouse import execute, frame, open_warehouse
+from tasks.derived import revised_since
 from tasks.options import Options
 from tasks.registry import ModelId, load_of_set
 from tasks.stage import Run, stage
@@ -75,6 +77,7 @@ class Known:
         asked: whether a person asked for a retraining.
         chosen: why a person chose the champion for this month; None where nobody did.
         unusable: why the champion cannot be used; None where it can.
+        revised: months that the champion learned from and whose files have other content now.
         learned_until: the newest month that any earlier set learned from.
         drift: PSI of the champion's score in the newest month that it scored live.
         decay: held-out less realised ROC AUC of the champion, in the newest such month with outcomes.
@@ -86,6 +89,7 @@ class Known:
     asked: bool
     chosen: str | None = None
     unusable: str | None = None
+    revised: tuple[str, ...] = ()
     learned_until: Month | None = None
     drift: Finding = field(default_factory=Finding)
     decay: Finding = field(default_factory=Finding)
@@ -152,6 +156,7 @@ def retrain_rule(month: Month, known: Known, options: Options) -> Decision:
         _asked(known),
         _no_champion(month, known, learnable),
         _unusable(known),
+        _revised(known),
         _age(month, known, options.max_model_age_months),
         _drift(known, options.max_drift_psi),
         _decay(known, options.max_auc_decay),
@@ -248,6 +253,18 @@ def _unusable(known: Known) -> Rule:
     return Rule(name, "unusable", threshold, True, f"{known.champion} cannot be used: {known.unusable}.")
 
 
+def _revised(known: Known) -> Rule:
+    name, threshold = "revised", "none"
+    if known.champion is None:
+        return Rule(name, "none", threshold, None, "There is no champion.")
+    if not known.revised:
+        reason = f"What {known.champion} learned from has not been revised."
+        return Rule(name, "none", threshold, False, reason)
+    months = ", ".join(known.revised)
+    reason = f"{known.champion} learned from files of {months} that were revised since."
+    return Rule(name, months, threshold, True, reason)
+
+
 def _age(month: Month, known: Known, limit: int) -> Rule:
     if known.champion is None:
         return Rule("age", "none", _months(limit), None, "There is no champion.")
@@ -294,7 +311,7 @@ def _span(months: Sequence[Month]) -> str:
 def _known(con: duckdb.DuckDBPyConnection, run: Run, asked: bool) -> Known:
     month = str(run.month)
     chosen = execute(con, "chosen_for", month=month)
-    champion = _champion(con, chosen or execute(con, "champion_before", month=month))
+    champion = champion_named(con, chosen or execute(con, "champion_before", month=month))
     outcomes = [Month.parse(m) for (m,) in execute(con, "months_with_outcomes", month=month)]
     learned = execute(con, "learned_until", month=month)[0][0]
     # A wish stays in force when the month is run again.
@@ -307,13 +324,15 @@ def _known(con: duckdb.DuckDBPyConnection, run: Run, asked: bool) -> Known:
         asked=asked,
         chosen=chosen[0][3] if chosen else None,
         unusable=unusable,
+        revised=revised_since(con, champion.version) if champion else (),
         learned_until=Month.parse(learned) if learned else None,
         drift=_found_drift(con, run, champion, model),
         decay=_found_decay(con, run, champion, model),
     )
 
 
-def _champion(con: duckdb.DuckDBPyConnection, named: Sequence[tuple[Any, ...]]) -> Champion | None:
+def champion_named(con: duckdb.DuckDBPyConnection, named: Sequence[tuple[Any, ...]]) -> Champion | None:
+    """The first of rows (model, version, …) as a champion with the month that its set dates from."""
     if not named:
         return None
     model, version = named[0][:2]

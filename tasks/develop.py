@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import polars as pl
 
-from creditflow.errors import TrainingError
+from creditflow.errors import TrainingError, UsageError
 from creditflow.month import Month
 from sql.warehouse import execute, frame, open_warehouse, transaction
-from tasks.decide import Champion, Decision, Verdict
+from tasks.decide import Champion, Decision, Verdict, champion_named
+from tasks.derived import learned_contents
 from tasks.gate import check_rows, hold
-from tasks.ledger import now
+from tasks.ledger import NEVER_BEFORE, now
 from tasks.stage import Run, stage
 
 if TYPE_CHECKING:
@@ -60,6 +61,25 @@ def develop(run: Run, decision: Decision) -> Developed:
         return _keep(run, replace(decision, verdict=verdict, reason=f"{decision.reason} It failed: {error}"))
 
 
+@stage("champion")
+def champion_of_today(run: Run) -> Developed:
+    """The newest champion in force, for a month that is scored as of now; nothing is decided or written.
+
+    Raises:
+        UsageError: there is no champion yet.
+    """
+    with open_warehouse(run.home.warehouse, memory_limit=run.memory_limit) as con:
+        named = execute(con, "champion_before", month=NEVER_BEFORE)
+        if not named:
+            raise UsageError(
+                f"month {run.month} as of now",
+                expected="a champion in force",
+                found="none",
+                remedy=f"Run it as of then: creditflow run {run.month}.",
+            )
+        return Developed("reuse", champion_named(con, named), "as of now, by today's champion")
+
+
 def _keep(run: Run, decision: Decision) -> Developed:
     with open_warehouse(run.home.warehouse, memory_limit=run.memory_limit) as con, transaction(con):
         _write_decision(con, run, decision, decision.champion)
@@ -85,7 +105,9 @@ def _retrain(run: Run, decision: Decision) -> Developed:
     verdict, sample = hold(run, decision, data, next(m for m in fitted if m.name == challenger.model))
     reason = f"{decision.reason} {challenger} was developed. {verdict.reason}"
     checks = check_rows(run, decision, challenger, verdict, sample)
-    rows = [_save(run, model, version, data_sha256, decision.training_months) for model in fitted]
+    files = _training_files(run, decision.training_months)
+    learned = {"training_files": files, "training_months": [str(m) for m in decision.training_months]}
+    rows = [_save(run, model, version, data_sha256) | learned for model in fitted]
     champion = challenger if verdict.promoted else decision.champion
     with open_warehouse(run.home.warehouse, memory_limit=run.memory_limit) as con, transaction(con):
         _write_models(con, version, rows, held_out_rows(run.month, version, fitted))
@@ -127,9 +149,13 @@ def artifact_folder(run: Run, version: str, model: str) -> Path:
     return run.home.artifacts / version / model
 
 
-def _save(
-    run: Run, model: "DevelopedModel", version: str, data_sha256: str, months: Sequence[Month]
-) -> dict[str, Any]:
+def _training_files(run: Run, months: Sequence[Month]) -> str:
+    """JSON of the contents that the months hold now, to notice later that one of them was revised."""
+    with open_warehouse(run.home.warehouse, memory_limit=run.memory_limit) as con:
+        return json.dumps(learned_contents(con, [str(month) for month in months]), sort_keys=True)
+
+
+def _save(run: Run, model: "DevelopedModel", version: str, data_sha256: str) -> dict[str, Any]:
     """Keeps the artifact and returns its row of the table `models`."""
     from models.artifacts import save
 
@@ -139,7 +165,6 @@ def _save(
         "model": model.name,
         "version": version,
         "month": str(run.month),
-        "training_months": [str(month) for month in months],
         "training_rows": model.facts.rows,
         "training_defaulters": model.facts.defaulters,
         "training_sha256": data_sha256,

@@ -7,12 +7,15 @@ import getpass
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 from uuid import uuid4
+
+import duckdb
 
 from creditflow.errors import CreditflowError, WarehouseCorrupt
 from creditflow.month import Month
@@ -20,6 +23,13 @@ from creditflow.version import code_version
 from expectations import intake
 from sql.warehouse import execute, open_published, open_warehouse, transaction
 from tasks.home import Home
+from tasks.options import Options
+
+AsOf = Literal["then", "now"]
+MonthOutcome = Literal["done", "unchanged", "failed"]
+Facts = dict[str, Any]
+# Later than any month: the champion "before" it is today's.
+NEVER_BEFORE = "9999-12"
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,13 @@ class Finished:
     run_id: str
     ended_at: datetime
     fingerprint: str
+
+    @property
+    def said(self) -> str:
+        """That there is nothing to do, in words."""
+        return (
+            f"nothing to do; files, model and code are those of the run of {self.ended_at:%Y-%m-%d %H:%M} UTC"
+        )
 
 
 def now() -> datetime:
@@ -52,28 +69,101 @@ def new_run_id() -> str:
 # ── Up to date or not ───────────────────────────────────────────────────────────────────────────
 
 
-def fingerprint(home: Home, month: Month, options: object) -> str:
-    """A digest of all that decides a month's rows: files, champion in force or chosen, options and code."""
-    with open_warehouse(home.warehouse) as con:
-        champion = execute(con, "champion_before", month=str(month))
-        chosen = [row[:2] for row in execute(con, "chosen_for", month=str(month))]
-    facts = {
-        "clients": _digest(home, "clients", month),
-        "outcomes": {str(m): _digest(home, "outcomes", m) for m in _earlier_outcomes(home, month)},
-        "champion": champion,
-        "chosen": chosen,
-        "options": asdict(options),  # type: ignore[call-overload]
+@dataclass(frozen=True)
+class Contents:
+    """SHA-256 of every month's content, by kind: that of its file in the inbox, else the one that is loaded.
+
+    A file that was taken out of the inbox after it was loaded changes nothing.
+    """
+
+    now: Mapping[intake.Kind, Mapping[Month, str]]
+    loaded: Mapping[intake.Kind, Mapping[Month, str]]
+
+    def unread_outcomes(self) -> list[Month]:
+        """Months with clients whose newest outcomes are not the loaded ones."""
+        now, loaded = self.now["outcomes"], self.loaded["outcomes"]
+        known = self.loaded["clients"]
+        return sorted(m for m, sha256 in now.items() if m in known and loaded.get(m) != sha256)
+
+
+def contents(con: duckdb.DuckDBPyConnection, home: Home) -> Contents:
+    """What lies in the inbox and what is loaded, each file read once a process while it stays as it is."""
+    kinds: tuple[intake.Kind, ...] = ("clients", "outcomes")
+    loaded: dict[intake.Kind, dict[Month, str]] = {kind: {} for kind in kinds}
+    for sha256, kind, month in execute(con, "loaded_files"):
+        loaded[kind][Month.parse(month)] = sha256
+    return Contents({kind: loaded[kind] | _in_inbox(home, kind) for kind in kinds}, loaded)
+
+
+def _in_inbox(home: Home, kind: intake.Kind) -> dict[Month, str]:
+    # Two files for one month are refused by the run that needs them, not by a look.
+    files = intake.list_files(home.inbox, kind)
+    return {month: _sha256(paths[0]) for month, paths in files.items() if len(paths) == 1}
+
+
+_seen: dict[tuple[Path, int, int, int], str] = {}
+
+
+def _sha256(path: Path) -> str:
+    found = path.stat()
+    key = (path, found.st_size, found.st_mtime_ns, found.st_ino)
+    if key not in _seen:
+        _seen[key] = intake.fingerprint(path).sha256
+    return _seen[key]
+
+
+def facts(
+    con: duckdb.DuckDBPyConnection,
+    month: Month,
+    options: Options,
+    found: Contents,
+    as_of: AsOf = "then",
+) -> Facts:
+    """All that decides a month's rows: contents, champion in force or chosen, options and code.
+
+    Of earlier months it covers those that a model of this month can learn from. Their clients count as they
+    are loaded: a run of this month does not read a newer file of another. Older outcomes count while they
+    wait to be loaded.
+    """
+    first = month.plus(-options.training_window_months)
+    before = sorted(m for m in found.loaded["clients"] if first <= m < month)
+    known = sorted(m for m in found.now["outcomes"] if first <= m < month)
+    if as_of == "now":
+        before, known = [], [m for m in found.now["outcomes"] if m == month]
+    until = str(month) if as_of == "then" else NEVER_BEFORE
+    chosen = execute(con, "chosen_for", month=str(month)) if as_of == "then" else []
+    return {
+        "clients": found.now["clients"].get(month),
+        "earlier_clients": {str(m): found.loaded["clients"][m] for m in before},
+        "outcomes": {str(m): found.now["outcomes"][m] for m in known},
+        "unread_outcomes": [str(m) for m in found.unread_outcomes() if m < month or as_of == "now"],
+        "champion": ["@".join(row[:2]) for row in execute(con, "champion_before", month=until)],
+        "chosen": ["@".join(row[:2]) for row in chosen],
+        "options": asdict(options),
         "code": code_version(),
+        "as_of": as_of,
     }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _earlier_outcomes(home: Home, month: Month) -> list[Month]:
-    return sorted(m for m in intake.list_files(home.inbox, "outcomes") if m < month)
+def digest(found: Facts) -> str:
+    """The fingerprint: equal facts, equal digest."""
+    return hashlib.sha256(json.dumps(found, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _digest(home: Home, kind: intake.Kind, month: Month) -> str:
-    return intake.fingerprint(intake.find_file(home.inbox, kind, month)).sha256
+def facts_now(home: Home, month: Month, options: Options, as_of: AsOf = "then") -> Facts:
+    """`facts` of the home as it is."""
+    with open_warehouse(home.warehouse) as con:
+        return facts(con, month, options, contents(con, home), as_of)
+
+
+def fingerprint(home: Home, month: Month, options: Options, as_of: AsOf = "then") -> str:
+    """The digest of a month's facts as they are.
+
+    Raises:
+        FileMissing, FileAmbiguous: the month has no client file in the inbox, or more than one.
+    """
+    intake.find_file(home.inbox, "clients", month)
+    return digest(facts_now(home, month, options, as_of))
 
 
 def up_to_date(home: Home, month: Month, mark: str) -> Finished | None:
@@ -84,7 +174,7 @@ def up_to_date(home: Home, month: Month, mark: str) -> Finished | None:
         rows = execute(con, "last_finished_run", month=str(month))
     if not rows or rows[0][2] != mark or not _published(home, rows[0][0]):
         return None
-    return Finished(*rows[0])
+    return Finished(*rows[0][:3])
 
 
 def _published(home: Home, run_id: str) -> bool:
@@ -97,6 +187,13 @@ def _published(home: Home, run_id: str) -> bool:
         return False
 
 
+def newest_month(home: Home) -> Month | None:
+    """The newest month whose clients are loaded."""
+    with open_warehouse(home.warehouse) as con:
+        ((month,),) = execute(con, "newest_loaded_month")
+    return Month.parse(month) if month else None
+
+
 # ── Recording ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -107,7 +204,7 @@ def recorded(home: Home, run_id: str, month: Month, command: str, backfill_id: s
     Runs that a kill left behind as running are swept first: the lock says that none is alive.
     """
     with open_warehouse(home.warehouse) as con, transaction(con):
-        execute(con, "sweep_runs", ended_at=now())
+        _sweep(con, backfill_id)
         execute(
             con,
             "start_run",
@@ -129,11 +226,24 @@ def recorded(home: Home, run_id: str, month: Month, command: str, backfill_id: s
         raise
 
 
-def close(home: Home, run_id: str, status: str, *, message: str, mark: str | None = None) -> None:
-    """Ends a run in the ledger."""
+def _sweep(con: duckdb.DuckDBPyConnection, backfill_id: str | None) -> None:
+    """Marks what a kill left as running. The caller holds the lock: nothing else is alive."""
+    execute(con, "sweep_runs", ended_at=now())
+    execute(con, "sweep_backfills", ended_at=now(), backfill_id=backfill_id)
+
+
+def close(home: Home, run_id: str, status: str, *, message: str, found: Facts | None = None) -> None:
+    """Ends a run in the ledger, with the facts that it went by where it reached its end."""
     with open_warehouse(home.warehouse) as con:
         execute(
-            con, "end_run", run_id=run_id, status=status, message=message, fingerprint=mark, ended_at=now()
+            con,
+            "end_run",
+            run_id=run_id,
+            status=status,
+            message=message,
+            fingerprint=digest(found) if found else None,
+            facts=json.dumps(found, sort_keys=True) if found else None,
+            ended_at=now(),
         )
 
 
@@ -147,10 +257,11 @@ def record_timings(home: Home, rows: list[Any]) -> None:
 # ── Backfills ───────────────────────────────────────────────────────────────────────────────────
 
 
-def open_backfill(home: Home, first: str, last: str, reason: str, requested_by: str) -> str:
+def open_backfill(home: Home, first: str, last: str, reason: str, as_of: AsOf = "then") -> str:
     """Writes a backfill down with its range, reason and author; returns its identity."""
     backfill_id = f"backfill-{new_run_id()}"
-    with open_warehouse(home.warehouse) as con:
+    with open_warehouse(home.warehouse) as con, transaction(con):
+        _sweep(con, None)
         execute(
             con,
             "start_backfill",
@@ -158,7 +269,8 @@ def open_backfill(home: Home, first: str, last: str, reason: str, requested_by: 
             first=first,
             last=last,
             reason=reason,
-            requested_by=requested_by,
+            as_of=as_of,
+            requested_by=user(),
             started_at=now(),
         )
     return backfill_id
@@ -168,3 +280,20 @@ def close_backfill(home: Home, backfill_id: str, result: str) -> None:
     """Writes down how a backfill ended."""
     with open_warehouse(home.warehouse) as con:
         execute(con, "end_backfill", backfill_id=backfill_id, result=result, ended_at=now())
+
+
+def record_month(
+    home: Home, backfill_id: str, month: Month, outcome: MonthOutcome, message: str, seconds: float
+) -> None:
+    """Writes down what became of one month of a backfill."""
+    with open_warehouse(home.warehouse) as con:
+        execute(
+            con,
+            "insert_backfill_month",
+            backfill_id=backfill_id,
+            month=str(month),
+            outcome=outcome,
+            message=message,
+            seconds=seconds,
+            ended_at=now(),
+        )

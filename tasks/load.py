@@ -52,24 +52,33 @@ class LoadedOutcomes:
 @stage("load clients")
 def load_clients(run: Run) -> Loaded:
     """Brings the month's client file into its partition, unless the same content is there already."""
-    path = intake.find_file(run.home.inbox, "clients", run.month)
+    path = _settled(run, "clients", run.month)
     return _unchanged(run, path, "clients", run.month) or _load(run, path, "clients", run.month)
 
 
 @stage("load outcomes")
 def load_outcomes(run: Run) -> LoadedOutcomes:
-    """Brings in the outcomes of every earlier month; an outcome is known one month later, never sooner."""
+    """Brings in the outcomes of every earlier month; an outcome is known one month later, never sooner.
+
+    As of now, all that have come are known.
+    """
     files, waiting = [], []
-    for month in sorted(m for m in intake.list_files(run.home.inbox, "outcomes") if m < run.month):
+    known = intake.list_files(run.home.inbox, "outcomes")
+    for month in sorted(m for m in known if m < run.month or run.as_of == "now"):
         if not _has_clients(run, month):
             waiting.append(month)
             continue
-        path = intake.find_file(run.home.inbox, "outcomes", month)
+        path = _settled(run, "outcomes", month)
         files.append(_unchanged(run, path, "outcomes", month) or _load(run, path, "outcomes", month))
     return LoadedOutcomes(tuple(files), tuple(waiting))
 
 
 # ── Steps ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def _settled(run: Run, kind: intake.Kind, month: Month) -> Path:
+    """The month's file, once nobody writes it any more."""
+    return intake.settle(intake.find_file(run.home.inbox, kind, month), run.patience.settle_seconds)
 
 
 def _has_clients(run: Run, month: Month) -> bool:

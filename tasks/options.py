@@ -1,7 +1,13 @@
 """The options of a run: what, besides files, models and code, decides its rows."""
 
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import SecretStr
+
+if TYPE_CHECKING:
+    from tasks.schedule import Clock
 
 
 @dataclass(frozen=True)
@@ -29,3 +35,22 @@ class Options:
     explain_share: float = 0.1
     report_sample_rows: int = 50_000
     evidently: bool = True
+
+
+@dataclass(frozen=True)
+class Alerting:
+    """By which rules alerts are raised and who is told; no part of what decides a month's rows.
+
+    Args:
+        rules: a file of rules in the place of `expectations/alerts.toml`.
+        clock: the schedule, by which a file is overdue.
+        minimum: the least severity that is sent to `blocks` and `webhook`; Prefect events know no minimum.
+        blocks: names of Prefect block documents, such as `slack-webhook/risk`.
+        webhook: an address that receives the alerts as JSON. It may hold a secret.
+    """
+
+    rules: Path | None = None
+    clock: "Clock | None" = None
+    minimum: Literal["critical", "warning", "info"] = "warning"
+    blocks: tuple[str, ...] = ()
+    webhook: SecretStr | None = None

@@ -19,6 +19,7 @@ import polars as pl
 from creditflow.errors import ArtifactError, ArtifactOutdated, HomeLocked, UsageError
 from creditflow.month import Month
 from sql.warehouse import execute, frame, open_published, open_warehouse, transaction
+from tasks.derived import revised_since
 from tasks.home import Home, locked
 from tasks.ledger import new_run_id, now
 from tasks.options import Options
@@ -179,9 +180,10 @@ def reading(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def list_models(home: Home) -> pl.DataFrame:
-    """One row a model, newest set first."""
+    """One row a model, newest set first; it says where files that a model learned from were revised since."""
     with reading(home) as con:
         models, reign = frame(con, "registered_models"), champion_in_force(con)
+        revised = [v for v in models["version"].unique().sort() if revised_since(con, v)]
     identity = pl.format("{}@{}", "model", "version")
     months = pl.col("training_months")
     since = f"since {reign.since}" if reign else ""
@@ -192,6 +194,7 @@ def list_models(home: Home) -> pl.DataFrame:
         pl.when(first == last)
         .then(first)
         .otherwise(pl.format("{} to {}", first, last))
+        .add(pl.when(pl.col("version").is_in(revised)).then(pl.lit(", since revised")).otherwise(pl.lit("")))
         .alias("learned_from"),
         pl.col("training_rows").alias("rows"),
         pl.col("training_defaulters").alias("defaulters"),

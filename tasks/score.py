@@ -47,7 +47,8 @@ def score(run: Run, developed: Developed) -> Scored:
     if developed.champion is None:
         return Scored((), 0)
     with open_warehouse(run.home.warehouse, memory_limit=run.memory_limit) as con:
-        due = [m for m in _months(con, run.month) if not _is_scored(con, run, m, developed.champion)]
+        months = _months(con, run.month) if run.as_of == "then" else [run.month]
+        due = [m for m in months if not _is_scored(con, run, m, developed.champion)]
         if not due:
             return Scored((), 0)
         models = load_set(con, run, developed.champion.version)
@@ -63,13 +64,19 @@ def _months(con: duckdb.DuckDBPyConnection, month: Month) -> list[Month]:
 
 
 def _is_scored(con: duckdb.DuckDBPyConnection, run: Run, month: Month, champion: Champion) -> bool:
-    """Whether the month's scores are of this very version, file, code and settings, and complete."""
+    """Whether the month's scores are of this very version, file, code and settings, and complete.
+
+    A run as of then makes its month's scores live again where one as of now had them first.
+    """
     sha256, _, _, accepted = execute(con, "current_file", month=str(month), kind="clients")[0][:4]
     models = len(execute(con, "models_of_version", version=champion.version))
     wanted = (champion.version, sha256, run.code_version, champion.model, accepted * models)
-    return execute(con, "score_state", month=str(month)) == [wanted] and execute(
-        con, "scored_with", month=str(month)
-    ) == [(_settings(run.options),)]
+    state = execute(con, "score_state", month=str(month))
+    if [row[:-1] for row in state] != [wanted]:
+        return False
+    if run.as_of == "then" and month == run.month and state[0][-1] == "retrospective":
+        return False
+    return execute(con, "scored_with", month=str(month)) == [(_settings(run.options),)]
 
 
 def _settings(options: Options) -> str:
@@ -142,7 +149,7 @@ def _basis(con: duckdb.DuckDBPyConnection, run: Run, month: Month, champion: Cha
     training_months = execute(con, "models_of_version", version=champion.version)[0][3]
     if str(month) in training_months:
         return "in_sample"
-    return "live" if month == run.month else "retrospective"
+    return "live" if month == run.month and run.as_of == "then" else "retrospective"
 
 
 def _write(target: Path, tables: Iterator[pl.DataFrame]) -> int:

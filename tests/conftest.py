@@ -12,6 +12,9 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:
     atexit.register(os._exit, 0)
 
+# Files that a test has just written are complete.
+os.environ.setdefault("CREDITFLOW_FILE_SETTLE_SECONDS", "0")
+
 _BESIDE = Path(__file__).resolve().parent.parent.parent / "shared/data/default_of_credit_card_clients.csv"
 
 

@@ -21,7 +21,9 @@ def creditflow(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_demonstration_from_nothing_to_scores_and_pages(tmp_path):
     first = creditflow(tmp_path, "demo", "--months", "3", "--clients", "600")
     assert first.returncode == 0, first.stderr
-    assert [line[:7] for line in first.stdout.splitlines()] == ["2026-01", "2026-02", "2026-03"]
+    *months, summary = first.stdout.splitlines()
+    assert [line[:7] for line in months] == ["2026-01", "2026-02", "2026-03"]
+    assert summary.startswith("3 months: 3 done, 0 unchanged, 0 failed; ")
     assert "awaiting a first model" in first.stdout.lower()
     assert "Traceback" not in first.stderr
     assert "leaked" not in first.stderr
@@ -29,7 +31,7 @@ def test_demonstration_from_nothing_to_scores_and_pages(tmp_path):
     for page in ("index.html", "2026-02/index.html", "2026-02/drift.html", "2026-02/performance.html"):
         assert (reports / page).is_file(), page
 
-    answer = creditflow(tmp_path, "sql", "SELECT month, clients FROM portfolio_by_month", "--format", "csv")
+    answer = creditflow(tmp_path, "sql", "SELECT month, clients FROM portfolio_by_month", "--csv")
     assert answer.stdout.splitlines()[0] == "month,clients"
     assert len(answer.stdout.splitlines()) == 4
     assert "2026-02" in creditflow(tmp_path, "status").stdout

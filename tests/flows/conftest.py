@@ -1,6 +1,8 @@
 """A small simulated portfolio, run once; tests work on copies of its home."""
 
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -107,3 +109,69 @@ def contents():
         }
 
     return read
+
+
+# ── Processes of their own ──────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="session")
+def forks(prefect_server):
+    """A fork server that has imported everything, so that a process of its own costs a second and not ten."""
+    import multiprocessing
+    from multiprocessing import forkserver
+
+    here = Path(__file__).resolve().parent
+    sys.path.insert(0, str(here))
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["warm_server"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(here), str(here.parent.parent)]))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+        forkserver.ensure_running()
+    yield context
+    sys.path.remove(str(here))
+
+
+@pytest.fixture
+def start(forks, tmp_path):
+    """Starts `creditflow ARGUMENTS` on a home in a process of its own; whoever lives at the end is killed."""
+    import processes
+    from prefect.settings import PREFECT_API_URL
+
+    api, begun = PREFECT_API_URL.value(), []
+
+    def begin(home, *arguments, die_at=None, limit=None, full_at=None, filler=None, **settings):
+        root, number = home.root if isinstance(home, Home) else home, len(begun)
+        said, journal = tmp_path / f"said-{number}", tmp_path / f"journal-{number}"
+        env = {
+            "CREDITFLOW_HOME": str(root),
+            "CREDITFLOW_EVIDENTLY": "false",
+            "CREDITFLOW_LOCK_WAIT_SECONDS": "0",
+            **settings,
+        }
+        given = (env, api, list(arguments), said, journal, die_at, limit, full_at, filler)
+        process = forks.Process(target=processes.creditflow, args=given)
+        process.start()
+        begun.append(process)
+        process.said = lambda: said.read_text() if said.exists() else ""
+        process.journal = processes.Journal(journal).read
+        return process
+
+    yield begin
+    for process in begun:
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+@pytest.fixture
+def creditflow(start):
+    """Runs `creditflow ARGUMENTS` to its end; gives exit code (-9: killed) and what it said."""
+
+    def run(home, *arguments, **given):
+        process = start(home, *arguments, **given)
+        process.join(240)
+        return process.exitcode, process.said()
+
+    return run

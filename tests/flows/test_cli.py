@@ -19,7 +19,22 @@ HEAVY = (
     "duckdb",
     "matplotlib",
 )
-COMMANDS = ("demo", "simulate", "import-uci", "run", "backfill", "study", "sql", "status")
+COMMANDS = (
+    "demo",
+    "simulate",
+    "import-uci",
+    "run",
+    "backfill",
+    "rebuild",
+    "alerts",
+    "study",
+    "sql",
+    "status",
+    "serve",
+    "deploy",
+    "backup",
+    "restore",
+)
 
 
 def creditflow(*arguments, home, **settings):
@@ -55,10 +70,20 @@ def test_every_command_explains_itself(command):
         (["backfill", "2005-04", "2005-05"], 2, "--reason"),
         (["backfill", "2005-04", "2005-05", "--reason", " "], 2, "--reason"),
         (["backfill", "2005-05", "2005-04", "--reason", "x"], 2, "2005-05 to 2005-04"),
-        (["sql"], 2, "either a query or --file"),
+        (["sql", "SELECT 1", "--file", "q.sql"], 2, "a query and --file"),
+        (["sql", "--example", "04_gains", "--examples"], 2, "--example and --examples"),
+        (["sql", "SELECT 1", "--csv", "--json"], 2, "--csv and --json"),
+        (["sql", "SELECT 1", "--json", "--parquet", "p.parquet"], 2, "--json and --parquet"),
+        (["sql", "SELECT 1", "--overwrite"], 2, "--overwrite alone"),
+        (["sql", "--examples", "--parquet", "p.parquet"], 2, "a query for --parquet"),
+        (["sql", "--example", "nothing"], 2, "01_portfolio_by_month"),
         (["sql", "SELECT 1"], 1, "creditflow demo"),
         (["sql", "--file", "nowhere.sql"], 2, "nowhere.sql"),
         (["import-uci", "nowhere.csv"], 1, "nowhere.csv"),
+        (["backup", "kept"], 1, "nothing to keep"),
+        (["restore", "nowhere"], 1, "manifest.json"),
+        (["restore", "nowhere", "--check"], 1, "manifest.json"),
+        (["restore", "nowhere", "--check", "--replace"], 2, "--check or --replace"),
         (["study", "nowhere.csv"], 1, "nowhere.csv"),
     ],
 )

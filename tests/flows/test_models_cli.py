@@ -96,7 +96,7 @@ def test_show_has_no_empty_field(ids):
     assert facts["settings"]
     assert facts["packages"]["torch"]
     assert facts["calibration"]["chosen"] == facts["calibrator"]
-    assert {row["sample"] for row in facts["metrics"]} == {"held_out", "realised"}
+    assert {row["sample"] for row in facts["metrics"]} == {"held_out", "estimated", "realised"}
     printed = models("show")
     for words in ("seed", "SHA-256", "PD 0.", "roc_auc", "not run: no champion", "platt", "learned from"):
         assert words in printed

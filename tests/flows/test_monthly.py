@@ -170,7 +170,7 @@ def test_corrected_file_is_a_new_revision_and_history_stays(home, ask):
 )
 def test_refused_file_leaves_what_was_stored(home, contents, ask, name, content):
     before = contents(home)
-    pages = {p: p.read_bytes() for p in home.reports.rglob("*") if p.is_file()}
+    pages = {p: p.read_bytes() for p in home.reports.rglob("*.html")}
     month = LAST if name == "clients" else "2026-03"
     (home.inbox / f"{name}_{month}.csv").write_bytes(content)
     with pytest.raises(InputRefused):
@@ -178,7 +178,8 @@ def test_refused_file_leaves_what_was_stored(home, contents, ask, name, content)
     after = contents(home)
     for table, frame in before.items():
         assert frame.equals(after[table]), table
-    assert {p: p.read_bytes() for p in home.reports.rglob("*") if p.is_file()} == pages
+    assert {p: p.read_bytes() for p in home.reports.rglob("*.html")} == pages
+    assert '"run_failed"' in (home.reports / LAST / "alerts.json").read_text()
     assert ask(home, "SELECT status FROM runs ORDER BY started_at DESC LIMIT 1") == [("refused",)]
 
 

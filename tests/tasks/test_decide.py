@@ -16,6 +16,7 @@ RULES = [
     "asked for",
     "no champion",
     "champion unusable",
+    "revised",
     "age",
     "drift",
     "decay",
@@ -34,6 +35,7 @@ DRIFTED = {"drift": Finding(0.26, M("2005-06"), "")}
 DECAYED = {"decay": Finding(0.06, M("2005-05"), "")}
 OLD = {"champion": Champion("blend", "2005-03-abc", M("2005-03"))}
 NO_NEWS = {"learned_until": M("2005-06")}
+REVISED = {"revised": ("2005-03",)}
 UNUSABLE = {"unusable": "format 1"}
 CHOSEN = {"chosen": "it reads better"}
 NOTHING = {"earlier_outcomes": ()}
@@ -48,6 +50,7 @@ WINDOW = ["2005-04", "2005-05", "2005-06"]
         ({"asked": True}, "retrain", "asked for", WINDOW),
         (NO_CHAMPION, "retrain", "no champion", WINDOW),
         (UNUSABLE, "retrain", "champion unusable", WINDOW),
+        (REVISED, "retrain", "revised", WINDOW),
         (OLD, "retrain", "age", WINDOW),
         (DRIFTED, "retrain", "drift", WINDOW),
         (DECAYED, "retrain", "decay", WINDOW),
@@ -57,6 +60,9 @@ WINDOW = ["2005-04", "2005-05", "2005-06"]
         (NOTHING | CHOSEN | {"asked": True} | OLD | DRIFTED | DECAYED, "reuse", "nothing to learn from", []),
         (CHOSEN | {"asked": True} | OLD | DRIFTED | DECAYED, "reuse", "a person's choice", []),
         ({"asked": True} | OLD | DRIFTED | DECAYED, "retrain", "asked for", WINDOW),
+        (UNUSABLE | REVISED, "retrain", "champion unusable", WINDOW),
+        (REVISED | OLD | DRIFTED, "retrain", "revised", WINDOW),
+        (CHOSEN | REVISED, "reuse", "a person's choice", []),
         (UNUSABLE | OLD, "retrain", "champion unusable", WINDOW),
         (OLD | DRIFTED | DECAYED, "retrain", "age", WINDOW),
         (DRIFTED | DECAYED, "retrain", "drift", WINDOW),
@@ -68,6 +74,7 @@ WINDOW = ["2005-04", "2005-05", "2005-06"]
         (DECAYED | NO_NEWS, "reuse", "decay", []),
         ({"asked": True} | NO_NEWS, "retrain", "asked for", WINDOW),
         (UNUSABLE | NO_NEWS, "retrain", "champion unusable", WINDOW),
+        (REVISED | NO_NEWS, "retrain", "revised", WINDOW),
         # figures at their limits are within them
         ({"drift": Finding(0.25, M("2005-06"), "")}, "reuse", "age", []),
         ({"decay": Finding(0.05, M("2005-05"), "")}, "reuse", "age", []),
@@ -108,7 +115,7 @@ def test_every_rule_is_written_down_whichever_decides():
 def test_rules_that_could_not_be_evaluated_say_so():
     decision = retrain_rule(M("2005-07"), replace(QUIET, **NO_CHAMPION), OPTIONS)
     unknown = {rule.rule for rule in decision.rules if rule.met is None}
-    assert unknown == {"champion unusable", "age", "drift", "decay"}
+    assert unknown == {"champion unusable", "revised", "age", "drift", "decay"}
 
 
 def test_values_and_limits_stand_in_the_reason():
@@ -121,7 +128,7 @@ def test_values_and_limits_stand_in_the_reason():
 
 def test_no_news_is_said():
     decision = retrain_rule(M("2005-07"), replace(QUIET, **OLD, **NO_NEWS), OPTIONS)
-    assert decision.rules[5].met
+    assert next(rule for rule in decision.rules if rule.rule == "age").met
     assert "nothing new to learn from: no outcomes have come since 2005-06" in decision.reason
 
 

@@ -34,7 +34,7 @@ INSERT INTO reasons VALUES
 _INSERT_MODEL = """
 INSERT INTO models VALUES
 ('blend', ?, '2005-07', ['2005-06'], 6000, 1300, 'd', 'm', 'artifacts/x', 42, 20.0, 'c0de', 'run-7',
- '2005-08-01', 'unprotected', 'platt', 0.16667)
+ '2005-08-01', 'unprotected', 'platt', 0.16667, NULL)
 """
 _INSERT_SCORE = """
 INSERT INTO scores VALUES
