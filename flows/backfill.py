@@ -24,7 +24,7 @@ from tasks import ledger
 from tasks.home import Home, locked
 from tasks.ledger import AsOf, MonthOutcome
 from tasks.notify import notify
-from tasks.plan import stale_months, unread_outcomes, views
+from tasks.plan import finished, stale_months, unread_outcomes, views
 from tasks.publish import publish_database
 
 # Told each month's line as soon as it is done: a range may take an hour, and its end may be an error.
@@ -189,10 +189,9 @@ def _write_down(
 def _one(
     home: Home, settings: Settings, month: Month, wish: Wish, backfill_id: str
 ) -> tuple[MonthOutcome, str]:
-    mark = ledger.digest(ledger.facts_now(home, month, run_options(settings), wish.as_of))
-    finished = None if wish.force else ledger.up_to_date(home, month, mark)
-    if finished:
-        return "unchanged", finished.said
+    current = {} if wish.force else finished(home, [month], run_options(settings), wish.as_of)
+    if current:
+        return "unchanged", current[month].said
     find_file(home.inbox, "clients", month)
     result = monthly(str(month), backfill_id=backfill_id, command="backfill", as_of=wish.as_of)
     return "done", result.summary

@@ -6,12 +6,16 @@ Prefect is imported only when there is something to run: a month that is up to d
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from creditflow.errors import HomeUnusable
+from creditflow.errors import FileMissing, HomeUnusable
 from creditflow.month import Month, month_range
 from flows.settings import Settings
-from tasks import ledger
 from tasks.home import Home, locked
+from tasks.ledger import AsOf
+
+if TYPE_CHECKING:
+    from tasks.plan import Finished
 
 DEMO_FIRST = Month(2026, 1)
 
@@ -23,14 +27,32 @@ def run_one(settings: Settings, month: Month, retrain: bool) -> None:
     """Runs one month, or says that there is nothing to do."""
     from flows import show
 
-    finished = None if retrain else _up_to_date(settings, [month], "then").get(month)
+    finished = None if retrain else _finished(settings, [month], "then").get(month)
     if finished:
         show.print_lines([f"{month}: {finished.said}"])
         return
+    _require_file(Home(settings.home), month)
     from flows.monthly import monthly
 
     with show.progress([month]) as say:
         say(f"{month}: {monthly(str(month), retrain).summary}")
+
+
+def _require_file(home: Home, month: Month) -> None:
+    """Refuses a month without a file before Prefect is started, and says who reads outcomes that wait."""
+    from expectations.intake import find_file
+    from tasks.plan import unread_outcomes
+
+    try:
+        find_file(home.inbox, "clients", month)
+    except FileMissing as error:
+        waiting = unread_outcomes(home)
+        if not waiting:
+            raise
+        remedy = (
+            f"{error.remedy} Outcomes of {', '.join(map(str, waiting))} wait: creditflow rebuild reads them."
+        )
+        raise FileMissing(error.where, expected=error.expected, found=error.found, remedy=remedy) from error
 
 
 def run_range(
@@ -39,7 +61,7 @@ def run_range(
     last: Month,
     reason: str,
     *,
-    as_of: ledger.AsOf = "then",
+    as_of: AsOf = "then",
     force: bool = False,
     keep_going: bool = False,
 ) -> None:
@@ -47,7 +69,7 @@ def run_range(
     from flows import show
 
     months = list(month_range(first, last))
-    finished = {} if force else _up_to_date(settings, [m for m in months if _has_file(settings, m)], as_of)
+    finished = {} if force else _finished(settings, months, as_of)
     if len(finished) == len(months):
         show.print_lines([f"{month}: {finished[month].said}" for month in months])
         return
@@ -59,7 +81,7 @@ def run_range(
 
 
 def plan_range(
-    settings: Settings, first: Month, last: Month, *, as_of: ledger.AsOf = "then", force: bool = False
+    settings: Settings, first: Month, last: Month, *, as_of: AsOf = "then", force: bool = False
 ) -> None:
     """Shows what a backfill would do; changes nothing."""
     from flows import show
@@ -118,19 +140,13 @@ def _heard(months: Iterable[Month]) -> Iterator[None]:
             backfill.listeners.remove(say)
 
 
-def _has_file(settings: Settings, month: Month) -> bool:
-    from expectations.intake import list_files
-
-    return month in list_files(Home(settings.home).prepare().inbox, "clients")
-
-
-def _up_to_date(settings: Settings, months: list[Month], as_of: ledger.AsOf) -> dict[Month, ledger.Finished]:
+def _finished(settings: Settings, months: list[Month], as_of: AsOf) -> "dict[Month, Finished]":
     from flows.options import run_options
+    from tasks.plan import finished
 
-    home, options = Home(settings.home).prepare(), run_options(settings)
+    home = Home(settings.home).prepare()
     with locked(home, "a look at what is up to date", settings.lock_wait_seconds):
-        looked = {m: ledger.up_to_date(home, m, ledger.fingerprint(home, m, options, as_of)) for m in months}
-    return {month: finished for month, finished in looked.items() if finished}
+        return finished(home, months, run_options(settings), as_of)
 
 
 # ── Data in ─────────────────────────────────────────────────────────────────────────────────────

@@ -128,7 +128,7 @@ def storage_error(path: Path, text: str) -> CreditflowError | None:
             str(path),
             expected="an intact DuckDB database",
             found=first_line,
-            remedy="Move the file away, restore it from a backup or leave it out, "
+            remedy="Restore a backup: creditflow restore BACKUP --replace. Or move the file away "
             "and rebuild from the inbox: creditflow backfill FIRST LAST --reason recovery. "
             "A published file needs no backup: the next run writes it anew.",
         )

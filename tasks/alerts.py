@@ -5,8 +5,7 @@ gathered first, then each rule is held against them. No client's data reaches a 
 figures, months, and names of columns, rules and models.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from statistics import NormalDist
@@ -14,13 +13,12 @@ from typing import Any, Literal
 
 import duckdb
 
-from creditflow.errors import HomeLocked
 from creditflow.month import Month
 from expectations.alerting import OVERDUE, RUN_FAILED, AlertRule, load_alert_rules
-from sql.warehouse import execute, frame, open_published, open_warehouse, transaction
+from sql.warehouse import execute, frame, open_warehouse, transaction
 from tasks.decide import DECAY_CLIENTS_MIN
 from tasks.home import Home
-from tasks.ledger import new_run_id, now
+from tasks.ledger import new_run_id, now, readable
 from tasks.options import Alerting
 from tasks.plan import CODE_CHANGED, EARLIER_VERSION, stale_months
 from tasks.schedule import Overdue, overdue_months
@@ -524,17 +522,6 @@ def _stored(row: dict[str, Any]) -> Stored:
     own = {name: row.pop(name) for name in ("run_id", "evaluated_at", "told")}
     month = Month.parse(row.pop("month"))
     return Stored(month=month, alert=Alert(**row, about_month=about), **own)
-
-
-@contextmanager
-def readable(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The writer's database, or the readers' one while a run holds the former."""
-    with ExitStack() as stack:
-        try:
-            con = stack.enter_context(open_warehouse(home.warehouse))
-        except HomeLocked:
-            con = stack.enter_context(open_published(home.published))
-        yield con
 
 
 def current_alerts(home: Home, month: Month | None = None) -> list[Stored]:

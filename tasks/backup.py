@@ -18,6 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from rich.filesize import decimal
+
 from creditflow import __version__
 from creditflow.errors import (
     BackupCorrupt,
@@ -277,8 +279,8 @@ def _require_space(folder: Path, needed: int) -> None:
     if free < needed:
         raise BackupUnusable(
             str(folder),
-            expected=f"{size_in_words(needed)} of free space",
-            found=size_in_words(free),
+            expected=f"{decimal(needed)} of free space",
+            found=decimal(free),
             remedy="Free space there, or name another folder. Nothing was written.",
         )
 
@@ -296,21 +298,11 @@ def _writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def size_in_words(size: int) -> str:
-    """A size as a person reads it: `1.2 GB`."""
-    amount, unit = float(size), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if amount < 1000 or unit == "TB":
-            break
-        amount /= 1000
-    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-
-
 def in_words(about: Manifest) -> str:
     """What a backup holds, for one line."""
     months = f", months {about.months[0]} to {about.months[-1]}" if about.months else ", no month"
     files = f"{len(about.files):,} file{'' if len(about.files) == 1 else 's'}"
-    return f"{files} of {size_in_words(about.bytes)}{months}"
+    return f"{files} of {decimal(about.bytes)}{months}"
 
 
 # ── Checking ────────────────────────────────────────────────────────────────────────────────────
@@ -466,8 +458,8 @@ def _stage(home: Home, folder: Path, about: Manifest, building: Path, progress: 
     if free < about.bytes:
         raise HomeUnusable(
             str(home.root),
-            expected=f"{size_in_words(about.bytes)} of free space",
-            found=size_in_words(free),
+            expected=f"{decimal(about.bytes)} of free space",
+            found=decimal(free),
             remedy="Free space; nothing was changed.",
         )
     for part in KEPT[:-1]:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import duckdb
 
-from creditflow.errors import CreditflowError, WarehouseCorrupt
+from creditflow.errors import CreditflowError, HomeLocked
 from creditflow.month import Month
 from creditflow.version import code_version
 from expectations import intake
@@ -30,22 +30,6 @@ MonthOutcome = Literal["done", "unchanged", "failed"]
 Facts = dict[str, Any]
 # Later than any month: the champion "before" it is today's.
 NEVER_BEFORE = "9999-12"
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The latest finished run of a month."""
-
-    run_id: str
-    ended_at: datetime
-    fingerprint: str
-
-    @property
-    def said(self) -> str:
-        """That there is nothing to do, in words."""
-        return (
-            f"nothing to do; files, model and code are those of the run of {self.ended_at:%Y-%m-%d %H:%M} UTC"
-        )
 
 
 def now() -> datetime:
@@ -66,39 +50,59 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:8]}"
 
 
+@contextmanager
+def readable(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The writer's database, or the readers' one while a run holds the former."""
+    with ExitStack() as stack:
+        try:
+            con = stack.enter_context(open_warehouse(home.warehouse))
+        except HomeLocked:
+            con = stack.enter_context(open_published(home.published))
+        yield con
+
+
 # ── Up to date or not ───────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
 class Contents:
-    """SHA-256 of every month's content, by kind: that of its file in the inbox, else the one that is loaded.
+    """SHA-256 of every month's content, by kind: what lies in the inbox, and what is loaded.
 
-    A file that was taken out of the inbox after it was loaded changes nothing.
+    A file is read when it is asked for, and once a process while it stays as it is.
     """
 
-    now: Mapping[intake.Kind, Mapping[Month, str]]
+    inbox: Mapping[intake.Kind, Mapping[Month, Path]]
     loaded: Mapping[intake.Kind, Mapping[Month, str]]
+
+    def now(self, kind: intake.Kind, month: Month) -> str | None:
+        """That of the file in the inbox, else the loaded one: taking a loaded file out changes nothing."""
+        path = self.inbox[kind].get(month)
+        return self.loaded[kind].get(month) if path is None else _sha256(path)
+
+    def outcomes(self) -> dict[Month, str]:
+        """The newest outcomes of every month that has any."""
+        months = sorted({*self.inbox["outcomes"], *self.loaded["outcomes"]})
+        return {month: sha256 for month in months if (sha256 := self.now("outcomes", month))}
 
     def unread_outcomes(self) -> list[Month]:
         """Months with clients whose newest outcomes are not the loaded ones."""
-        now, loaded = self.now["outcomes"], self.loaded["outcomes"]
-        known = self.loaded["clients"]
-        return sorted(m for m, sha256 in now.items() if m in known and loaded.get(m) != sha256)
+        known, loaded = self.loaded["clients"], self.loaded["outcomes"]
+        return [m for m, sha256 in self.outcomes().items() if m in known and loaded.get(m) != sha256]
 
 
 def contents(con: duckdb.DuckDBPyConnection, home: Home) -> Contents:
-    """What lies in the inbox and what is loaded, each file read once a process while it stays as it is."""
+    """What lies in the inbox and what is loaded."""
     kinds: tuple[intake.Kind, ...] = ("clients", "outcomes")
     loaded: dict[intake.Kind, dict[Month, str]] = {kind: {} for kind in kinds}
     for sha256, kind, month in execute(con, "loaded_files"):
         loaded[kind][Month.parse(month)] = sha256
-    return Contents({kind: loaded[kind] | _in_inbox(home, kind) for kind in kinds}, loaded)
+    return Contents({kind: _in_inbox(home, kind) for kind in kinds}, loaded)
 
 
-def _in_inbox(home: Home, kind: intake.Kind) -> dict[Month, str]:
+def _in_inbox(home: Home, kind: intake.Kind) -> dict[Month, Path]:
     # Two files for one month are refused by the run that needs them, not by a look.
     files = intake.list_files(home.inbox, kind)
-    return {month: _sha256(paths[0]) for month, paths in files.items() if len(paths) == 1}
+    return {month: paths[0] for month, paths in files.items() if len(paths) == 1}
 
 
 _seen: dict[tuple[Path, int, int, int], str] = {}
@@ -126,17 +130,18 @@ def facts(
     wait to be loaded.
     """
     first = month.plus(-options.training_window_months)
-    before = sorted(m for m in found.loaded["clients"] if first <= m < month)
-    known = sorted(m for m in found.now["outcomes"] if first <= m < month)
+    loaded, outcomes = found.loaded["clients"], found.outcomes()
+    earlier, unread = {m for m in loaded if first <= m < month}, found.unread_outcomes()
+    known = {m for m in outcomes if first <= m < month}
     if as_of == "now":
-        before, known = [], [m for m in found.now["outcomes"] if m == month]
+        earlier, known = set(), {month} & outcomes.keys()
     until = str(month) if as_of == "then" else NEVER_BEFORE
     chosen = execute(con, "chosen_for", month=str(month)) if as_of == "then" else []
     return {
-        "clients": found.now["clients"].get(month),
-        "earlier_clients": {str(m): found.loaded["clients"][m] for m in before},
-        "outcomes": {str(m): found.now["outcomes"][m] for m in known},
-        "unread_outcomes": [str(m) for m in found.unread_outcomes() if m < month or as_of == "now"],
+        "clients": found.now("clients", month),
+        "earlier_clients": {str(m): loaded[m] for m in sorted(earlier)},
+        "outcomes": {str(m): outcomes[m] for m in sorted(known)},
+        "unread_outcomes": [str(m) for m in unread if m < month or as_of == "now"],
         "champion": ["@".join(row[:2]) for row in execute(con, "champion_before", month=until)],
         "chosen": ["@".join(row[:2]) for row in chosen],
         "options": asdict(options),
@@ -154,37 +159,6 @@ def facts_now(home: Home, month: Month, options: Options, as_of: AsOf = "then") 
     """`facts` of the home as it is."""
     with open_warehouse(home.warehouse) as con:
         return facts(con, month, options, contents(con, home), as_of)
-
-
-def fingerprint(home: Home, month: Month, options: Options, as_of: AsOf = "then") -> str:
-    """The digest of a month's facts as they are.
-
-    Raises:
-        FileMissing, FileAmbiguous: the month has no client file in the inbox, or more than one.
-    """
-    intake.find_file(home.inbox, "clients", month)
-    return digest(facts_now(home, month, options, as_of))
-
-
-def up_to_date(home: Home, month: Month, mark: str) -> Finished | None:
-    """The run that already did this month with the same fingerprint, if its results still stand."""
-    if not (home.published.is_file() and home.month_page(month).is_file()):
-        return None
-    with open_warehouse(home.warehouse) as con:
-        rows = execute(con, "last_finished_run", month=str(month))
-    if not rows or rows[0][2] != mark or not _published(home, rows[0][0]):
-        return None
-    return Finished(*rows[0][:3])
-
-
-def _published(home: Home, run_id: str) -> bool:
-    """Whether readers see that run: a kill can fall between its end and the rename."""
-    try:
-        with open_published(home.published) as con:
-            return bool(execute(con, "run_status", run_id=run_id))
-    except WarehouseCorrupt:
-        # The readers' copy is rebuilt from the writer's database by the run that follows.
-        return False
 
 
 def newest_month(home: Home) -> Month | None:

@@ -26,9 +26,9 @@ from creditflow.month import Month
 from expectations.alerting import RUN_FAILED
 from sql.publish import put_in_place, storage_errors
 from sql.warehouse import execute, frame, open_warehouse, transaction
-from tasks.alerts import SEVERITIES, Alert, Stored, alert_failed, alert_overdue, read_alerts, readable
+from tasks.alerts import SEVERITIES, Alert, Stored, alert_failed, alert_overdue, read_alerts
 from tasks.home import Home
-from tasks.ledger import now
+from tasks.ledger import now, readable
 from tasks.options import Alerting
 from tasks.schedule import Overdue
 from tasks.stage import Run

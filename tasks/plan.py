@@ -56,6 +56,21 @@ class _Past:
     message: str | None
 
 
+@dataclass(frozen=True)
+class Finished:
+    """The run whose results a month holds, and which are those that a run would give now."""
+
+    run_id: str
+    ended_at: datetime
+
+    @property
+    def said(self) -> str:
+        """That there is nothing to do, in words."""
+        return (
+            f"nothing to do; files, model and code are those of the run of {self.ended_at:%Y-%m-%d %H:%M} UTC"
+        )
+
+
 # ── Plans ───────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -90,6 +105,16 @@ def stale_months(home: Home, options: Options, *, figures_only: bool = False) ->
     with _look(home, figures_only) as look:
         whys = {m: _why(home, look, m, options, as_of) for m, as_of in _views(look).items()}
         return {month: why for month, why in whys.items() if why}
+
+
+def finished(
+    home: Home, months: Sequence[Month], options: Options, as_of: AsOf = "then"
+) -> dict[Month, Finished]:
+    """The months among these that need no run; errors as in `plan`."""
+    with _look(home) as look:
+        current = [month for month in months if _why(home, look, month, options, as_of) is None]
+        pasts = {month: look.past[month] for month in current}
+        return {m: Finished(p.run_id, p.ended_at) for m, p in pasts.items() if p.run_id and p.ended_at}
 
 
 def views(home: Home) -> dict[Month, AsOf]:

@@ -8,7 +8,7 @@ It changes what that month's rows follow from, so `creditflow run MONTH` then sc
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import duckdb
 import polars as pl
 
-from creditflow.errors import ArtifactError, ArtifactOutdated, HomeLocked, UsageError
+from creditflow.errors import ArtifactError, ArtifactOutdated, UsageError
 from creditflow.month import Month
-from sql.warehouse import execute, frame, open_published, open_warehouse, transaction
+from sql.warehouse import execute, frame, open_warehouse, transaction
 from tasks.derived import revised_since
 from tasks.home import Home, locked
-from tasks.ledger import new_run_id, now
+from tasks.ledger import new_run_id, now, readable
 from tasks.options import Options
 
 if TYPE_CHECKING:
@@ -171,11 +171,7 @@ def reading(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
             found=f"no database in {home.root}",
             remedy="Begin with: creditflow run MONTH, or creditflow demo.",
         )
-    with ExitStack() as stack:
-        try:
-            con = stack.enter_context(open_warehouse(home.warehouse))
-        except HomeLocked:
-            con = stack.enter_context(open_published(home.published))
+    with readable(home) as con:
         yield con
 
 

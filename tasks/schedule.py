@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from creditflow.errors import HomeLocked
 from creditflow.month import Month, month_range
 from expectations.intake import list_files
-from sql.warehouse import execute, open_published, open_warehouse
+from sql.warehouse import execute
 from tasks.home import Home
+from tasks.ledger import readable
 
 # Prefect's clock starts a run that early where daylight saving skips the hour that was asked for.
 EARLY = timedelta(hours=1)
@@ -102,10 +102,6 @@ def overdue_after(newest: Month | None, inbox: Path, clock: Clock, now: datetime
 def _newest_loaded(home: Home) -> Month | None:
     if not home.warehouse.is_file():
         return None
-    try:
-        with open_warehouse(home.warehouse) as con:
-            rows = execute(con, "newest_loaded_month")
-    except HomeLocked:
-        with open_published(home.published) as con:
-            rows = execute(con, "newest_loaded_month")
+    with readable(home) as con:
+        rows = execute(con, "newest_loaded_month")
     return Month.parse(rows[0][0]) if rows[0][0] else None

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from rich.filesize import decimal
 
 from creditflow import __version__
 from creditflow.version import code_version
@@ -441,7 +442,7 @@ def environment(*folders: Path) -> Environment:
         "count": count,
         "share": share,
         "figure": figure,
-        "size": size,
+        "size": decimal,
         "moment": moment,
         "known": known,
         "signed": signed,
@@ -511,14 +512,6 @@ def cut_off(value: float | None) -> str:
     if value is None:
         return NOT_KNOWN
     return "above 100%: nobody" if value > 1 else f"{value:.2%}"
-
-
-def size(value: int) -> str:
-    """Bytes in the unit that a reader would use."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if value >= scale:
-            return f"{value / scale:,.1f} {unit}"
-    return f"{value:,} bytes"
 
 
 def moment(value: datetime | None) -> str:

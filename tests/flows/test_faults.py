@@ -97,7 +97,13 @@ STAGES = [
 ]
 
 
-@pytest.mark.parametrize("after", STAGES)
+# Kills at every stage are tested in test_kills.py; of the exceptions here two are enough every time.
+QUICK = ("score", "publish")
+
+
+@pytest.mark.parametrize(
+    "after", [pytest.param(s, marks=[] if s in QUICK else pytest.mark.ordeal) for s in STAGES]
+)
 def test_run_that_ends_after_any_stage_is_made_good_by_the_next(home, contents, monkeypatch, after):
     """Outcomes and clients change, the run dies after a stage, the month is run again: as if never killed."""
     from flows import monthly as module

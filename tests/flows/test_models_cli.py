@@ -12,7 +12,7 @@ from flows import cli, models_cli
 from flows.monthly import monthly
 from flows.options import run_options
 from flows.settings import load_settings
-from tasks import ledger
+from tasks.plan import finished
 
 LAST = "2026-04"
 COMMANDS = ("list", "show", "compare", "promote", "rollback")
@@ -119,14 +119,13 @@ def test_compare_is_month_by_month_on_the_same_clients(ids, home):
 @pytest.mark.flow
 def test_promotion_makes_the_month_due_and_its_run_scores_by_it(home, challenger, ask):
     def up_to_date():
-        mark = ledger.fingerprint(home, Month.parse(LAST), run_options(load_settings()))
-        return ledger.up_to_date(home, Month.parse(LAST), mark)
+        return bool(finished(home, [Month.parse(LAST)], run_options(load_settings())))
 
     assert up_to_date()
     before = json.loads(models("show", "--json"))["id"]
     printed = models("promote", challenger, "--reason", "it can be explained")
     assert printed.startswith(f"{challenger} is champion from {LAST} on, after {before}")
-    assert up_to_date() is None
+    assert not up_to_date()
     monthly(LAST)
     assert up_to_date()
     scored = f"SELECT DISTINCT model || '@' || version FROM scores WHERE month = '{LAST}' AND is_champion"
@@ -137,7 +136,7 @@ def test_promotion_makes_the_month_due_and_its_run_scores_by_it(home, challenger
     assert decision[:2] == ("reuse", "a person's choice")
     assert "it can be explained" in home.month_page(Month.parse(LAST)).read_text()
     models("rollback", "--reason", "a mistake")
-    assert up_to_date() is None
+    assert not up_to_date()
     monthly(LAST)
     assert ask(home, scored) == [(before,)]
 

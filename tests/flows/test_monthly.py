@@ -13,7 +13,7 @@ from flows.options import run_options
 from flows.settings import load_settings
 from models.registry import MODELS
 from sql.warehouse import open_published
-from tasks import ledger
+from tasks.plan import finished
 
 pytestmark = pytest.mark.flow
 
@@ -21,8 +21,7 @@ LAST = "2026-04"
 
 
 def up_to_date(home, month=LAST):
-    mark = ledger.fingerprint(home, Month.parse(month), run_options(load_settings()))
-    return ledger.up_to_date(home, Month.parse(month), mark)
+    return Month.parse(month) in finished(home, [Month.parse(month)], run_options(load_settings()))
 
 
 # ── What a finished home holds ──────────────────────────────────────────────────────────────────
@@ -130,12 +129,12 @@ def test_same_inputs_give_the_same_rows_in_another_home(home, fresh, contents):
 @pytest.mark.parametrize("lost", ["published", "page"])
 def test_month_whose_publication_is_gone_is_not_up_to_date(home, lost):
     (home.published if lost == "published" else home.month_page(Month.parse(LAST))).unlink()
-    assert up_to_date(home) is None
+    assert not up_to_date(home)
 
 
 def test_damaged_publication_is_built_again(home):
     home.published.write_bytes(b"x" * 9000)
-    assert up_to_date(home) is None
+    assert not up_to_date(home)
     monthly(LAST)
     assert up_to_date(home)
 

@@ -104,7 +104,7 @@ def test_revised_file_is_made_good_with_what_follows_from_it(home):
     assert stale(home) == {}
 
 
-@pytest.mark.slow
+@pytest.mark.ordeal
 @pytest.mark.parametrize(
     ("name", "change", "stale_before"),
     [
@@ -116,7 +116,6 @@ def test_revised_file_is_made_good_with_what_follows_from_it(home):
                 ("2026-02", "2026-03", "2026-04"),
                 "outcomes of 2026-01 were revised; outcomes of 2026-01 wait to be loaded",
             ),
-            marks=pytest.mark.ordeal,
         ),
     ],
 )

@@ -92,7 +92,7 @@ def test_transaction_is_all_or_nothing(path):
 def test_values_are_bound_never_spliced(path):
     hostile = "'; DROP TABLE runs; --"
     with open_warehouse(path) as con:
-        assert execute(con, "last_finished_run", month=hostile) == []
+        assert execute(con, "champion_before", month=hostile) == []
         assert con.execute("SELECT count(*) FROM runs").fetchall() == [(0,)]
 
 

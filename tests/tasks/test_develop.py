@@ -6,7 +6,7 @@ import pytest
 from creditflow.errors import TrainingDiverged
 from models.cost import Costs
 from tasks.develop import set_version
-from tasks.ledger import fingerprint
+from tasks.ledger import digest, facts_now
 
 CHECKS = ["AUC not inferior", "AUC not lower", "Brier", "calibration", "stability"]
 
@@ -184,7 +184,7 @@ def test_fingerprint_follows_a_choice_and_what_came_before(office):
         from creditflow.month import Month
 
         months = (Month(2005, number) for number in (2, 3, 4))
-        return [fingerprint(office.home, month, office.options) for month in months]
+        return [digest(facts_now(office.home, month, office.options)) for month in months]
 
     before = marks()
     assert marks() == before
