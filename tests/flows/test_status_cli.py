@@ -230,7 +230,7 @@ def test_damaged_home_is_an_answer_of_one_line(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     (line,) = done.stdout.splitlines()
     assert line.startswith("No month can be shown: ")
-    assert "restore it from a backup" in line
+    assert "creditflow restore BACKUP" in line
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "many"])
