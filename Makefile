@@ -22,7 +22,7 @@ run: $(VENV)/.runtime
 	@$(BIN)/creditflow demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(MARKS) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(MARKS) $(PYTEST_ARGS)
 
 test-all: MARKS :=
 test-all: test

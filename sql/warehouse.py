@@ -115,7 +115,7 @@ def translated_errors(path: Path) -> Iterator[None]:
 
 def storage_error(path: Path, text: str) -> CreditflowError | None:
     lowered = text.lower()
-    first_line = text.splitlines()[0] if text else ""
+    first_line = text.splitlines()[0].rstrip("!.") if text else ""
     if "could not set lock" in lowered:
         return HomeLocked(
             str(path),

@@ -15,7 +15,28 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # Files that a test has just written are complete.
 os.environ.setdefault("CREDITFLOW_FILE_SETTLE_SECONDS", "0")
 
+# Files are handed to the workers in this order: a long one that came last would be waited for.
+_LONGEST = (
+    "test_kills.py",
+    "test_monthly.py",
+    "test_serve.py",
+    "test_rebuild.py",
+    "test_readers.py",
+    "test_end_to_end.py",
+    "test_faults.py",
+    "test_schedule.py",
+    "test_study.py",
+    "test_backfill.py",
+    "test_anomaly.py",
+)
+
 _BESIDE = Path(__file__).resolve().parent.parent.parent / "shared/data/default_of_credit_card_clients.csv"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, the others as they come."""
+    places = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 @pytest.fixture(scope="session")
