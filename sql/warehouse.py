@@ -4,6 +4,7 @@ The writer's database is private: DuckDB lets one process write or many read. Re
 `sql.publish` replaces by rename.
 """
 
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,8 +71,24 @@ def open_warehouse(
                 con.execute("SET enable_progress_bar = false")
                 migrate(con, path)
             yield con
+        except BaseException as error:
+            _end_streams(error)
+            raise
         finally:
             con.close()
+
+
+def _end_streams(error: BaseException | None) -> None:
+    """Lets go of what the frames of an error hold.
+
+    A stream of rows that was cut short keeps the database open for as long as the error is kept, and DuckDB would
+    wait without end for it when the same process opens the file again: to write down that the run failed.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 @contextmanager

@@ -99,3 +99,38 @@ def test_values_are_bound_never_spliced(path):
 def test_nothing_published_yet_says_what_to_do(tmp_path):
     with pytest.raises(HomeUnusable, match="creditflow demo"), open_published(tmp_path / "none.duckdb"):
         pass
+
+
+CUT_SHORT = """
+from pathlib import Path
+from sql.warehouse import open_warehouse
+
+def rows(con):
+    yield from con.cursor().sql("FROM range(500000)").to_arrow_reader(1000)
+
+def read(batches):
+    next(batches)
+    raise OSError(27, "File too large")
+
+def fail(path):
+    with open_warehouse(path) as con:
+        try:
+            read(rows(con))
+        except OSError as error:
+            raise RuntimeError("the stage failed") from error
+
+path = Path({path!r})
+try:
+    fail(path)
+except RuntimeError as error:
+    kept = error
+    with open_warehouse(path):
+        print("opened again")
+"""
+
+
+def test_database_opens_again_after_an_error_cut_a_stream_short(path):
+    """In a process of its own, with an end: DuckDB waits for ever for a stream that an error still holds."""
+    code = CUT_SHORT.format(path=str(path))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "opened again\n", done.stderr
