@@ -3,6 +3,7 @@
 A file begins with comment lines that say what it gives, its grain and its owner.
 """
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -43,3 +44,16 @@ def query(name: str) -> str:
         FileNotFoundError: there is no such query (a programming error).
     """
     return (_ROOT / "queries" / f"{name}.sql").read_text("utf-8")
+
+
+def printed(name: str, **values: str | float) -> str:
+    """The text of a query with its parameters put in, as a reader may run it on the published database.
+
+    Raises:
+        KeyError: a parameter of the query is not among the values (a programming error).
+    """
+    return re.sub(r"\$(\w+)", lambda found: _literal(values[found[1]]), query(name)).strip()
+
+
+def _literal(value: str | float) -> str:
+    return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else repr(value)

@@ -81,8 +81,8 @@ def open_warehouse(
 def _end_streams(error: BaseException | None) -> None:
     """Lets go of what the frames of an error hold.
 
-    A stream of rows that was cut short keeps the database open for as long as the error is kept, and DuckDB would
-    wait without end for it when the same process opens the file again: to write down that the run failed.
+    A stream of rows that was cut short keeps the database open for as long as the error is kept, and DuckDB
+    would wait without end for it when the same process opens the file again, to write down that it failed.
     """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:

@@ -22,6 +22,7 @@ from sql.warehouse import execute, frame, open_warehouse, transaction
 from tasks.decide import Champion, Decision, Verdict, champion_named
 from tasks.derived import learned_contents
 from tasks.gate import check_rows, hold
+from tasks.home import Home
 from tasks.ledger import NEVER_BEFORE, now
 from tasks.stage import Run, stage
 
@@ -144,9 +145,9 @@ def set_version(run: Run, data_sha256: str) -> str:
     return f"{run.month}-{hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:8]}"
 
 
-def artifact_folder(run: Run, version: str, model: str) -> Path:
+def artifact_folder(home: Home, version: str, model: str) -> Path:
     """Where one model of a set is kept."""
-    return run.home.artifacts / version / model
+    return home.artifacts / version / model
 
 
 def _training_files(run: Run, months: Sequence[Month]) -> str:
@@ -159,7 +160,7 @@ def _save(run: Run, model: "DevelopedModel", version: str, data_sha256: str) -> 
     """Keeps the artifact and returns its row of the table `models`."""
     from models.artifacts import save
 
-    folder = artifact_folder(run, version, model.name)
+    folder = artifact_folder(run.home, version, model.name)
     facts = {"version": version, "training_sha256": data_sha256, "code_version": run.code_version}
     return {
         "model": model.name,

@@ -15,6 +15,7 @@ import polars as pl
 
 from creditflow.month import Month
 from sql.warehouse import execute, frame, open_warehouse, transaction
+from tasks.assess import assess, store
 from tasks.derived import due_months, record_made
 from tasks.develop import artifact_folder, insert_frame
 from tasks.score import BATCH_ROWS
@@ -50,7 +51,7 @@ def monitor(run: Run) -> Monitored:
             _store_estimates(con, month, made_from)
         measured = due_months(con, run.month, "performance")
         for month, made_from in measured.items():
-            _store_performance(con, month, made_from)
+            _store_performance(con, run, month, made_from)
     return Monitored(tuple(sorted({*drifted, *estimated, *measured})))
 
 
@@ -58,11 +59,8 @@ def monitor(run: Run) -> Monitored:
 
 
 def _store_drift(con: duckdb.DuckDBPyConnection, run: Run, month: Month, made_from: str) -> None:
-    from models.artifacts import load
-
-    model, version, manifest = execute(con, "champion_of_scores", month=str(month))[0]
-    bins = load(artifact_folder(run, version, model), manifest).bins
-    results = drift_of(bins, _monitored_batches(con, month))
+    model, version, _ = execute(con, "champion_of_scores", month=str(month))[0]
+    results = drift_of(_frozen_bins(con, run, month), _monitored_batches(con, month))
     key = {"month": str(month), "model": model, "version": version}
     with transaction(con):
         for table in ("drift", "drift_bins"):
@@ -70,6 +68,14 @@ def _store_drift(con: duckdb.DuckDBPyConnection, run: Run, month: Month, made_fr
         insert_frame(con, "insert_drift", pl.DataFrame([_drift_row(key, *item) for item in results.items()]))
         insert_frame(con, "insert_drift_bins", _bin_rows(month, results))
         record_made(con, month, "drift", made_from)
+
+
+def _frozen_bins(con: duckdb.DuckDBPyConnection, run: Run, month: Month) -> dict[str, "ReferenceBins"]:
+    """The bins of the reference sample of the month's champion."""
+    from models.artifacts import load
+
+    model, version, manifest = execute(con, "champion_of_scores", month=str(month))[0]
+    return load(artifact_folder(run.home, version, model), manifest).bins
 
 
 def _monitored_batches(con: duckdb.DuckDBPyConnection, month: Month) -> Iterator[pl.DataFrame]:
@@ -141,16 +147,18 @@ def _pds(con: duckdb.DuckDBPyConnection, month: Month) -> Iterator[tuple[str, st
         yield model, version, basis, frame(con, "pds_of_model", month=str(month), model=model)
 
 
-def _store_performance(con: duckdb.DuckDBPyConnection, month: Month, made_from: str) -> None:
-    """Realised metrics of every model; nothing while no outcome of the month is known."""
-    rows = realised_rows(month, list(_truths(con, month)))
+def _store_performance(con: duckdb.DuckDBPyConnection, run: Run, month: Month, made_from: str) -> None:
+    """Realised metrics of every model and what a validator asks; segments in any case."""
+    known = list(truths(con, month))
+    rows, tables = realised_rows(month, known), assess(con, month, known, _frozen_bins(con, run, month))
     with transaction(con):
         execute(con, "delete_realised", month=str(month))
         insert_frame(con, "insert_performance", pl.DataFrame(rows, infer_schema_length=None))
+        store(con, month, tables)
         record_made(con, month, "performance", made_from)
 
 
-def _truths(con: duckdb.DuckDBPyConnection, month: Month) -> Iterator[tuple[str, str, str, pl.DataFrame]]:
+def truths(con: duckdb.DuckDBPyConnection, month: Month) -> Iterator[tuple[str, str, str, pl.DataFrame]]:
     """Model, version, basis, and the PDs beside the outcomes; nothing where no outcome is known."""
     for model, version, basis in execute(con, "scored_models", month=str(month)):
         truth = frame(con, "pd_and_outcome", month=str(month), model=model)

@@ -1,13 +1,20 @@
--- Five explained clients, from the riskiest down: the highest PD, the nearest ones on both sides of the cut-off,
--- the middle and the lowest PD; fewer where these are the same client. Grain: one row per client.
--- Owner: tasks.reports.
+-- Up to ten explained clients, from the riskiest down: the highest and the lowest PD, the nearest ones on both sides
+-- of the cut-off, four on the way down, and where outcomes are known the riskiest who paid and the safest who
+-- defaulted; fewer where these are the same client. Grain: one row per client. Owner: tasks.reports.
 WITH ranked AS (
     SELECT
-        s.client_id, row_number() OVER (ORDER BY s.pd DESC, s.client_id) AS place, count(*) OVER () AS total,
-        count(*) FILTER (WHERE s.flagged) OVER () AS flagged_total
+        s.client_id, o.defaulted, row_number() OVER (ORDER BY s.pd DESC, s.client_id) AS place,
+        count(*) OVER () AS total, count(*) FILTER (WHERE s.flagged) OVER () AS flagged_total
     FROM scores AS s
     SEMI JOIN reasons AS r ON r.month = $month AND r.client_id = s.client_id
+    LEFT JOIN outcomes AS o ON o.month = $month AND o.client_id = s.client_id
     WHERE s.month = $month AND s.is_champion
+),
+placed AS (
+    SELECT
+        *, min(place) FILTER (WHERE defaulted = 0) OVER () AS first_who_paid,
+        max(place) FILTER (WHERE defaulted = 1) OVER () AS last_who_defaulted
+    FROM ranked
 ),
 chosen AS (
     SELECT
@@ -15,12 +22,16 @@ chosen AS (
         CASE
             WHEN place = 1 THEN 'the highest PD'
             WHEN place = total THEN 'the lowest PD of those explained'
+            WHEN place = first_who_paid THEN 'the riskiest who paid'
+            WHEN place = last_who_defaulted THEN 'the safest who defaulted'
             WHEN place = flagged_total THEN 'the last at or above the cut-off'
             WHEN place = flagged_total + 1 THEN 'the first below the cut-off'
-            ELSE 'the middle of those explained'
+            WHEN place = (total + 9) // 10 THEN 'a tenth of those explained are riskier'
+            WHEN place = (total + 3) // 4 THEN 'a quarter of those explained are riskier'
+            WHEN place = (total + 1) // 2 THEN 'the middle of those explained'
+            WHEN place = (3 * total + 1) // 4 THEN 'three quarters of those explained are riskier'
         END AS chosen_for
-    FROM ranked
-    WHERE place IN (1, flagged_total, flagged_total + 1, (total + 1) // 2, total)
+    FROM placed
 )
 SELECT
     s.client_id, s.model, s.version, s.score, s.pd, s.points, s.grade, s.flagged, o.defaulted, chosen.chosen_for,
@@ -30,4 +41,5 @@ INNER JOIN scores AS s ON s.month = $month AND s.client_id = chosen.client_id AN
 INNER JOIN reasons AS r ON r.month = $month AND r.client_id = chosen.client_id
 INNER JOIN clients AS c ON c.month = $month AND c.client_id = chosen.client_id
 LEFT JOIN outcomes AS o ON o.month = $month AND o.client_id = chosen.client_id
+WHERE chosen.chosen_for IS NOT NULL
 ORDER BY chosen.place

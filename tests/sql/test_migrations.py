@@ -124,6 +124,8 @@ def test_frozen_home_is_of_that_version_with_rows_in_every_table(frozen, version
 def test_every_row_of_an_earlier_version_is_there_after_the_migration(frozen, version):
     path = frozen(version)
     before = stored(path)
+    # What is made from other rows is made again where a version measures more: 004 asks for realised figures.
+    before["derived"] = [row for row in before["derived"] if row["product"] != "performance"]
     with open_warehouse(path) as con:
         after = rows(con)
     assert [row["name"] for row in sorted(after["migrations"], key=lambda r: r["name"])] == MIGRATIONS
