@@ -152,6 +152,9 @@ class ServerUnreachable(CreditflowError): ...
 class DownloadFailed(CreditflowError): ...
 
 
+class PrintFailed(CreditflowError): ...
+
+
 class UsageError(CreditflowError):
     exit_code = 2
 

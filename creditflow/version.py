@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 ROOMS = ("creditflow", "expectations", "flows", "models", "sql", "tasks")
-SOURCES = frozenset({".py", ".sql", ".json", ".html", ".j2", ".css"})
+SOURCES = frozenset({".py", ".sql", ".json", ".html", ".j2", ".css", ".js"})
 
 
 @cache

@@ -222,7 +222,7 @@ def test_markup_in_names_is_only_text(study: Study, frame: pl.DataFrame) -> None
     evil = "<script>alert('x')</script>.csv"
     rules = {"<img src=x onerror=alert(1)>": 2}
     text = module.render(study, source_of(frame, name=evil, received=ROWS + 2, set_aside=rules))
-    assert "<script" not in text
+    assert text.count("<script") == 1  # ours
     assert "<img" not in text
     assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;.csv" in text
     assert "602, of which 2 set aside" in text
