@@ -317,6 +317,46 @@ def alerts(
 
 
 @app.command()
+def report(
+    month: MonthArgument,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="Print the pages into one PDF too, by Chromium.")
+    ] = False,
+) -> None:
+    """Build a month's pages anew from what is stored; nothing is scored or trained."""
+    from flows import show
+    from tasks.home import Home
+
+    settings = _settings()
+    with show.steps("building the pages"):
+        from flows.report import rebuild
+
+        made = rebuild(Home(settings.home), Month.parse(month), settings, pdf)
+    show.print_lines([str(page) for page in made.pages])
+
+
+@app.command()
+def ui(
+    months: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="FIRST LAST", help="Only make the snapshots of these months, as YYYY-MM."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to serve on; another one is open to its network.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port to serve on.")] = 8000,
+    build_only: Annotated[
+        bool, typer.Option("--build-only", help="Bring the snapshots up to date and leave.")
+    ] = False,
+) -> None:
+    """Browse the scored months in Evidently's own pages, until ended; docs/ui.md."""
+    settings = _settings()
+    from flows import ui as page
+
+    page.ui(settings, months, host, port, build_only)
+
+
+@app.command()
 def explain(
     month: MonthArgument,
     client: Annotated[str, typer.Argument(metavar="CLIENT_ID", help="The client, as written in the file.")],

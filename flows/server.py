@@ -120,7 +120,7 @@ def answers(api_url: str, seconds: float = 5) -> bool:
 # ── In the server's process ─────────────────────────────────────────────────────────────────────
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Blocks until standard input is closed, which is when the parent is gone; then ends the server."""
     while os.read(0, 1024):
         pass
@@ -131,7 +131,7 @@ def _end_with_parent() -> None:
 
 def main() -> None:
     """Serves on the port that is the first argument."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     import uvicorn
 
     uvicorn.run(

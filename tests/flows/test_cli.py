@@ -34,6 +34,8 @@ COMMANDS = (
     "deploy",
     "backup",
     "restore",
+    "report",
+    "ui",
 )
 
 
