@@ -1,6 +1,6 @@
 # make run    sets up .venv from the lock, simulates a portfolio and runs every month of it
 # make test   the tests, without those that take minutes
-# make test-all   all of them: kills, full disks
+# make test-long   those: kills at any moment, full disks, a home that vanishes
 # make lint   ruff, mypy, the import contracts and sqlfluff
 # make docs   the generated pages of docs/
 # make lock   resolves pyproject.toml anew, in an empty environment
@@ -13,19 +13,23 @@ export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export GX_ANALYTICS_ENABLED := false
 
-# Left out: @pytest.mark.ordeal.
+# What `make test-long` runs is marked ordeal.
 MARKS := -m "not ordeal"
+# A file's tests share what its fixtures made.
+DIST := loadfile
 
-.PHONY: run test test-all lint docs lock clean
+.PHONY: run test test-long lint docs lock clean
 
 run: $(VENV)/.runtime
 	@$(BIN)/creditflow demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(MARKS) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist $(DIST) --no-loadscope-reorder $(MARKS) $(PYTEST_ARGS)
 
-test-all: MARKS :=
-test-all: test
+test-long: MARKS := -m ordeal
+# Most are of one file: each worker makes its fixtures.
+test-long: DIST := load
+test-long: test
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """Times the monthly run as a whole process, and writes benchmarks/README.md.
 
-    python benchmarks/monthly_run.py                  5,000 and 1,000,000 simulated clients
+    python benchmarks/monthly_run.py                  5,000, 30,000 and 1,000,000 simulated clients
     python benchmarks/monthly_run.py 5000 30000       other sizes
 
 For each size three months are simulated. The second one develops the models (train); the third one reuses
@@ -26,8 +26,23 @@ from tasks.home import Home
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "benchmarks" / "README.md"
-SIZES = (5_000, 1_000_000)
+SIZES = (5_000, 30_000, 1_000_000)
 BARE = "import polars, sys; polars.scan_csv(sys.argv[1]).sink_parquet(sys.argv[1] + '.parquet')"
+# A month's pages alone: what a process pays for its imports is paid before.
+PACK = """
+import sys, time
+import models.artifacts, evidently.presets
+from creditflow.month import Month
+from flows.options import run_options
+from flows.settings import load_settings
+from tasks.home import Home
+from tasks.publish import rebuild_pack
+settings = load_settings()
+started = time.perf_counter()
+month, options = Month.parse(sys.argv[1]), run_options(settings)
+rebuild_pack(Home(settings.home), month, options, None, pdf=False, browser=None)
+print(time.perf_counter() - started)
+"""
 PACKAGES = ("duckdb", "evidently", "great-expectations", "polars", "prefect", "scikit-learn", "torch")
 
 
@@ -39,7 +54,7 @@ class Measured:
     peak: float
 
 
-def measured(command: list[str], home: Path) -> Measured:
+def measured(command: list[str], home: Path, **settings: str) -> Measured:
     """Runs a command to its end.
 
     Raises:
@@ -47,7 +62,7 @@ def measured(command: list[str], home: Path) -> Measured:
     """
     started = time.perf_counter()
     with tempfile.TemporaryFile() as output:
-        env = os.environ | {"CREDITFLOW_HOME": str(home)}
+        env = os.environ | {"CREDITFLOW_HOME": str(home)} | settings
         process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=output, stderr=output)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
@@ -57,8 +72,16 @@ def measured(command: list[str], home: Path) -> Measured:
     return Measured(seconds, usage.ru_maxrss / 1024)
 
 
-def creditflow(home: Path, *arguments: str) -> Measured:
-    return measured([sys.executable, "-m", "flows.cli", *arguments], home)
+def creditflow(home: Path, *arguments: str, **settings: str) -> Measured:
+    return measured([sys.executable, "-m", "flows.cli", *arguments], home, **settings)
+
+
+def pages_alone(home: Path, evidently: str) -> float:
+    """Seconds that the pages of a month with outcomes take in a process that has its imports."""
+    env = os.environ | {"CREDITFLOW_HOME": str(home), "CREDITFLOW_EVIDENTLY": evidently}
+    command = [sys.executable, "-c", PACK, "2026-02"]
+    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=True)
+    return float(done.stdout.splitlines()[-1])
 
 
 @dataclass(frozen=True)
@@ -67,6 +90,7 @@ class Size:
 
     clients: int
     runs: dict[str, Measured]
+    packs: dict[str, float]
     stages: pl.DataFrame
     bare: Measured
 
@@ -81,6 +105,13 @@ def measure(clients: int) -> Size:
             "train": creditflow(home, "run", "2026-02"),
             "reuse": creditflow(home, "run", "2026-03"),
             "nothing to do": creditflow(home, "run", "2026-03"),
+            # Of the month whose outcomes the last run brought, so that no section is without figures.
+            "report": creditflow(home, "report", "2026-02"),
+            "report without Evidently": creditflow(home, "report", "2026-02", CREDITFLOW_EVIDENTLY="false"),
+        }
+        packs = {
+            "with Evidently": pages_alone(home, "true"),
+            "without Evidently": pages_alone(home, "false"),
         }
         bare = measured([sys.executable, "-c", BARE, str(home / "inbox" / "clients_2026-03.csv")], home)
         with open_warehouse(Home(home).warehouse) as con:
@@ -88,7 +119,7 @@ def measure(clients: int) -> Size:
                 "SELECT stage, seconds, rows, peak_rss_bytes / 1048576 AS peak FROM stage_timings "
                 "WHERE month = '2026-03' ORDER BY peak_rss_bytes, stage"
             ).pl()
-    return Size(clients, runs, stages, bare)
+    return Size(clients, runs, packs, stages, bare)
 
 
 def page(sizes: list[Size]) -> str:
@@ -103,7 +134,8 @@ def page(sizes: list[Size]) -> str:
         + f"; code {code_version()}.",
         "",
         "Whole processes, Prefect and imports included. A train run develops all models (on at most 200,000 "
-        "client-months) and scores two months; a reuse run scores one. The ratio is to polars' bare "
+        "client-months) and scores two months; a reuse run scores one. `report` builds the pages of a month "
+        "with outcomes anew. The ratio is to polars' bare "
         "`scan_csv().sink_parquet()` of the same file, in the same session.",
         "",
         "| clients | run | wall, s | peak memory, MiB | clients/s | ratio of wall to a bare copy |",
@@ -115,6 +147,12 @@ def page(sizes: list[Size]) -> str:
             f"{size.clients / run.seconds:,.0f} | {run.seconds / size.bare.seconds:.1f} |"
             for name, run in size.runs.items()
         ]
+    lines += ["", "The pages of one month with outcomes, imports not counted:", ""]
+    lines += ["| clients | with Evidently, s | without, s |", "| ---: | ---: | ---: |"]
+    lines += [
+        f"| {size.clients:,} | {size.packs['with Evidently']:.1f} | {size.packs['without Evidently']:.1f} |"
+        for size in sizes
+    ]
     for size in sizes:
         lines += ["", f"## Stages of the reuse run, {size.clients:,} clients", ""]
         lines += ["| stage | s | rows | peak memory so far, MiB |", "| --- | ---: | ---: | ---: |"]

@@ -1,5 +1,6 @@
 """Generates the pages of docs/ that follow from the code: `make docs`. A test fails when one is stale."""
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -16,6 +17,7 @@ _GROUPS = {
     "Models": ("models", "decisions", "retrain_rules", "gate_checks", "promotions"),
     "Scores": ("scores", "scores_history", "reasons", "reason_texts"),
     "Monitoring": ("drift", "drift_bins", "performance", "alerts", "alert_messages"),
+    "Validation": ("validation", "calibration", "comparisons", "segments", "fairness"),
     "Runs": ("runs", "stage_timings", "backfills", "backfill_months"),
     "The publication itself": ("publication", "partitions"),
 }
@@ -109,6 +111,13 @@ def reasons() -> str:
     return "\n".join([_HEAD, "# Reasons\n", about, table, *rows, ""])
 
 
+def metrics_schema() -> str:
+    """JSON Schema of the `metrics.json` of every report pack."""
+    from tasks.reports.metrics import schema
+
+    return json.dumps(schema(), indent=1) + "\n"
+
+
 def environment_example() -> str:
     """Every setting with its default and description, as `.env.example`."""
     lines = ["# Settings of creditflow. Copy to .env and uncomment what you change.", ""]
@@ -122,6 +131,7 @@ PAGES = {
     CHECKOUT / "docs" / "data-dictionary.md": data_dictionary,
     CHECKOUT / "docs" / "features.md": features,
     CHECKOUT / "docs" / "reasons.md": reasons,
+    CHECKOUT / "docs" / "metrics.schema.json": metrics_schema,
     CHECKOUT / ".env.example": environment_example,
 }
 

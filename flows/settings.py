@@ -85,6 +85,13 @@ class Settings(BaseSettings):
         5, gt=0, description="Cost of a default that was not flagged; only its ratio to the next counts."
     )
     cost_refused_good: float = Field(1, gt=0, description="Cost of flagging a client who does not default.")
+    loss_given_default: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of the exposure that a default loses, for the expected loss of the pages; 0.5 is "
+        "the least that Basel III lets a bank assume for credit cards (CRE32.58).",
+    )
     explain_up_to: int = Field(
         1_000_000, ge=0, description="Every client gets reasons in a month of at most this many clients."
     )
@@ -95,6 +102,9 @@ class Settings(BaseSettings):
         50_000, ge=100, description="Most clients a side in Evidently's reports; a seeded sample beyond that."
     )
     evidently: bool = Field(True, description="Whether Evidently's two pages are built.")
+    chromium: str | None = Field(
+        None, description="The Chromium that prints pages to PDF; without it the first one on the PATH."
+    )
     memory_limit: str | None = Field(
         None, pattern=r"^\d+(\.\d+)?\s*[KMGT]i?B$", description="DuckDB's memory limit, such as 4GB."
     )

@@ -31,6 +31,7 @@ class Options:
     attributes: Literal["unprotected", "all"] = "unprotected"
     cost_missed_default: float = 5
     cost_refused_good: float = 1
+    loss_given_default: float = 0.5
     explain_up_to: int = 1_000_000
     explain_share: float = 0.1
     report_sample_rows: int = 50_000

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 import polars as pl
@@ -13,7 +14,11 @@ from tasks.derived import due_months, record_made
 from tasks.develop import artifact_folder
 from tasks.home import Home
 from tasks.notify import write_files
+from tasks.options import Options
 from tasks.stage import Run, stage
+
+if TYPE_CHECKING:
+    from tasks.reports.pack import Policy
 
 
 @dataclass(frozen=True)
@@ -34,20 +39,51 @@ def report(run: Run) -> Reported:
         due = due_months(con, run.month, "report")
         # The run's own pack is built always: it tells of the run.
         months = sorted({*due, run.month})
-        return Reported(tuple(_build_pack(con, run, month, due.get(month)) for month in months))
+        return Reported(tuple(_build_pack(con, run.home, run.options, m, due.get(m)) for m in months))
 
 
-def _build_pack(con: duckdb.DuckDBPyConnection, run: Run, month: Month, made_from: str | None) -> Path:
+def rebuild_pack(
+    home: Home, month: Month, options: Options, memory_limit: str | None, *, pdf: bool, browser: str | None
+) -> Reported:
+    """Builds a month's pack and the overview anew from what is stored; the caller holds the lock.
+
+    Args:
+        pdf: whether our pages are printed as well, into one PDF beside them.
+        browser: the Chromium that prints; None: the first that is installed.
+
+    Raises:
+        UsageError: the warehouse knows nothing of the month, or there is no browser to print with.
+        HomeUnusable: nothing was ever run in this home.
+    """
+    from tasks.reports.cards import build_cards
+    from tasks.reports.pack import build_overview, print_pack
+    from tasks.reports.pdf import find_browser
+
+    # Before the work, which takes some seconds.
+    executable = find_browser(browser) if pdf else None
+    with open_warehouse(home.warehouse, memory_limit=memory_limit) as con:
+        build_cards(con, home.reports, home.root)
+        page = _build_pack(con, home, options, month, due_months(con, month, "report").get(month))
+        overview = build_overview(con, home.reports)
+    printed = (print_pack(page.parent, executable),) if executable else ()
+    return Reported((page, overview, *printed))
+
+
+def _build_pack(
+    con: duckdb.DuckDBPyConnection, home: Home, options: Options, month: Month, made_from: str | None
+) -> Path:
     from tasks.reports.pack import build_month_pack
 
     page = build_month_pack(
         con,
         month,
-        run.home.reports,
-        reference=_reference(con, run, month),
-        evidently=run.options.evidently,
-        sample_rows=run.options.report_sample_rows,
-        seed=run.options.seed,
+        home.reports,
+        reference=_reference(con, home, month),
+        evidently=options.evidently,
+        sample_rows=options.report_sample_rows,
+        seed=options.seed,
+        policy=policy(options),
+        root=home.root,
     )
     if made_from is not None:
         with transaction(con):
@@ -55,7 +91,14 @@ def _build_pack(con: duckdb.DuckDBPyConnection, run: Run, month: Month, made_fro
     return page
 
 
-def _reference(con: duckdb.DuckDBPyConnection, run: Run, month: Month) -> pl.DataFrame | None:
+def policy(options: Options) -> "Policy":
+    """The part of the options that the pages reckon with."""
+    from tasks.reports.pack import Policy
+
+    return Policy(options.loss_given_default, options.cost_missed_default, options.cost_refused_good)
+
+
+def _reference(con: duckdb.DuckDBPyConnection, home: Home, month: Month) -> pl.DataFrame | None:
     """The sample that the month's champion was developed on; None while there are no scores."""
     from models.artifacts import load
 
@@ -63,7 +106,7 @@ def _reference(con: duckdb.DuckDBPyConnection, run: Run, month: Month) -> pl.Dat
     if not champion:
         return None
     model, version, manifest = champion[0]
-    return load(artifact_folder(run, version, model), manifest).reference
+    return load(artifact_folder(home, version, model), manifest).reference
 
 
 def publish_database(home: Home, memory_limit: str | None) -> None:

@@ -179,7 +179,8 @@ def _read_published(home: Home, problem: str) -> _Found:
         with open_published(home.published) as con:
             return _Found(frame(con, "status_by_month").to_dicts(), None, "published", problem)
     except HomeUnusable:
-        return _Found([], None, "none", f"{problem.rstrip('.')}; nothing has been published that could be shown instead")
+        nothing = f"{problem.rstrip('.')}; nothing has been published that could be shown instead"
+        return _Found([], None, "none", nothing)
     except WarehouseCorrupt:
         return _Found([], None, "none", f"{problem.rstrip('.')}; the published copy cannot be read either")
     except (duckdb.CatalogException, duckdb.BinderException):

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from io import StringIO
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import matplotlib as mpl
 import numpy as np
@@ -19,6 +19,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from tasks.reports.gather import MODERATE, PD_BINS, SIGNIFICANT, DriftBin, DriftFact, MonthRow
+
+if TYPE_CHECKING:
+    from tasks.reports.validation import Group, TrendPoint, Twentieth
 
 # Stand-ins that only these charts use; `_themed` turns each into the page's CSS variable.
 INK, MUTED, RULE = "#010101", "#020202", "#030303"
@@ -240,14 +243,22 @@ def _legend(axes: Axes) -> None:
 # --- Scores of a month ----------------------------------------------------------------------------
 
 
-def pd_histogram(current: Sequence[float], reference: Sequence[float] | None) -> Markup:
-    """Shares of clients by PD class of equal width: the month filled, the reference sample as an outline."""
+def pd_histogram(
+    current: Sequence[float],
+    reference: Sequence[float] | None,
+    earlier: tuple[str, Sequence[float]] | None = None,
+) -> Markup:
+    """Shares of clients by PD class of equal width: the month filled, the others as outlines."""
 
     def draw(axes: Axes) -> None:
         edges = np.linspace(0, 1, PD_BINS + 1)
         axes.stairs(current, edges, fill=True, color=CURRENT, alpha=0.75, label="this month")
         if reference is not None:
             axes.stairs(reference, edges, color=REFERENCE, linewidth=1.6, label="reference sample")
+        if earlier is not None:
+            axes.stairs(
+                earlier[1], edges, color=THIRD, linewidth=1.2, linestyle=(0, (4, 2)), label=earlier[0]
+            )
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.set_xlim(0, 1)
@@ -298,3 +309,146 @@ def bin_bars(name: str, number: int, bins: Sequence[DriftBin]) -> Markup:
 
 def _bar_color(value: float) -> str:
     return ALARM if value >= SIGNIFICANT else THIRD if value >= MODERATE else CURRENT
+
+
+# --- Validation -----------------------------------------------------------------------------------
+
+
+def estimate_trend(points: "Sequence[TrendPoint]") -> Markup:
+    """Estimated ROC AUC beside the realised one with its 95 % interval, by month."""
+
+    def draw(axes: Axes) -> None:
+        _line(axes, [p.estimated for p in points], REFERENCE, "estimated from the PDs", dashed=True)
+        _line(axes, [p.realised for p in points], CURRENT, "realised, with 95 % interval")
+        for place, p in enumerate(points):
+            if p.low is not None and p.high is not None:
+                axes.vlines(place, p.low, p.high, color=CURRENT, linewidth=1)
+        known = [v for p in points for v in (p.estimated, p.realised, p.low, p.high) if v is not None]
+        _pad_auc(axes, known)
+        step = max(1, math.ceil(len(points) / 12))
+        axes.set_xticks(range(0, len(points), step), [p.month for p in points[::step]])
+        axes.set_xlim(-0.5, len(points) - 0.5)
+        axes.set_ylabel("ROC AUC")
+        _legend(axes)
+
+    return drawn("estimate-trend", "Estimated and realised ROC AUC by month", (_FULL_WIDTH, 2.6), draw)
+
+
+def reliability_curve(groups: "Sequence[Group]") -> Markup:
+    """Default rate against mean PD of each tenth, with its 95 % interval; on the diagonal the PD is right."""
+
+    def draw(axes: Axes) -> None:
+        top = 1.08 * max(max(g.mean_pd, g.rate_high or g.default_rate) for g in groups) + 1e-9
+        axes.plot([0, top], [0, top], color=MUTED, linewidth=1, linestyle=(0, (4, 2)), label="PD is right")
+        for g in groups:
+            if g.rate_low is not None and g.rate_high is not None:
+                axes.vlines(g.mean_pd, g.rate_low, g.rate_high, color=CURRENT, linewidth=1.2)
+        axes.plot(
+            [g.mean_pd for g in groups],
+            [g.default_rate for g in groups],
+            color=CURRENT,
+            marker="o",
+            markersize=4,
+            linewidth=1.2,
+            label="tenths of the clients, with 95 % interval",
+        )
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(PercentFormatter(1, decimals=None))
+        axes.set_xlim(0, top)
+        axes.set_ylim(0, top)
+        axes.set_xlabel("mean PD")
+        axes.set_ylabel("default rate")
+        axes.legend(loc="upper left")
+
+    return drawn("reliability", "Reliability: default rate against PD", (5.2, 3.6), draw)
+
+
+def gains_curve(twentieths: "Sequence[Twentieth]") -> Markup:
+    """Share of the defaulters among the riskiest clients, against chance and a perfect order."""
+
+    def draw(axes: Axes) -> None:
+        clients = np.cumsum([0, *(t.clients for t in twentieths)])
+        bad = np.cumsum([0, *(t.defaulters for t in twentieths)])
+        rate = bad[-1] / clients[-1]
+        axes.plot([0, rate, 1], [0, 1, 1], color=MUTED, linewidth=1, linestyle=(0, (1, 2)), label="perfect")
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 2)), label="chance")
+        axes.plot(
+            clients / clients[-1], bad / bad[-1], color=CURRENT, marker="o", markersize=3, label="champion"
+        )
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1.02)
+        axes.set_xlabel("riskiest share of the clients")
+        axes.set_ylabel("share of the defaulters")
+        axes.legend(loc="lower right")
+
+    return drawn("gains", "Gains: defaulters found among the riskiest clients", (5.2, 3.2), draw)
+
+
+# --- The VAE --------------------------------------------------------------------------------------
+
+
+def loss_curve(losses: Sequence[float]) -> Markup:
+    """Mean total loss of each epoch of training."""
+
+    def draw(axes: Axes) -> None:
+        axes.plot(range(1, len(losses) + 1), losses, color=CURRENT, linewidth=1.6, marker="o", markersize=3)
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("mean loss")
+
+    return drawn("vae-loss", "Training loss by epoch", (5.2, 2.6), draw)
+
+
+def latent_scatter(reference: np.ndarray, month: np.ndarray, explained: Sequence[float]) -> Markup:
+    """Latent means of both sides on the two main axes of the reference's."""
+
+    def draw(axes: Axes) -> None:
+        for side, color, label in (
+            (reference, REFERENCE, "reference sample"),
+            (month, CURRENT, "this month"),
+        ):
+            second = side[:, 1] if side.shape[1] > 1 else np.zeros(len(side))
+            axes.scatter(side[:, 0], second, s=5, color=color, alpha=0.45, linewidths=0, label=label)
+        names = [f"axis {n} ({share:.0%} of the variance)" for n, share in enumerate(explained, start=1)]
+        axes.set_xlabel(names[0])
+        axes.set_ylabel(names[1] if len(names) > 1 else "no second axis")
+        # Above the axes: among the points it would hide some of them.
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1.0), ncols=2, borderaxespad=0, markerscale=2.5)
+
+    return drawn("vae-latent", "Latent means on two principal axes", (5.2, 3.6), draw)
+
+
+def activity_bars(activity: Sequence[float], threshold: float) -> Markup:
+    """Variance of each latent dimension's mean over the clients; grey where it carries nothing."""
+
+    def draw(axes: Axes) -> None:
+        colors = [CURRENT if variance > threshold else MUTED for variance in activity]
+        axes.bar(range(1, len(activity) + 1), activity, width=0.6, color=colors)
+        axes.set_xlim(0.4, max(len(activity), 4) + 0.6)  # a bar or two would fill the chart otherwise
+        axes.axhline(threshold, color=THIRD, linewidth=1, linestyle=(0, (4, 2)))
+        axes.set_xticks(range(1, len(activity) + 1, math.ceil(len(activity) / 10)))
+        axes.grid(axis="x", visible=False)
+        axes.set_xlabel("latent dimension")
+        axes.set_ylabel("variance of the mean")
+
+    return drawn("vae-activity", "Activity of the latent dimensions", (5.2, 2.6), draw)
+
+
+def error_histogram(reference: np.ndarray, month: np.ndarray) -> Markup:
+    """Shares of clients by reconstruction error; the highest hundredth shares the last class."""
+
+    def draw(axes: Axes) -> None:
+        top = max(float(np.quantile(side, 0.99)) for side in (reference, month)) or 1.0
+        edges = np.linspace(0, top, 41)
+        shares = [np.histogram(np.minimum(side, top), edges)[0] / len(side) for side in (reference, month)]
+        axes.stairs(shares[1], edges, fill=True, color=CURRENT, alpha=0.75, label="this month")
+        axes.stairs(shares[0], edges, color=REFERENCE, linewidth=1.6, label="reference sample")
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        axes.set_xlim(0, top)
+        axes.set_xlabel("reconstruction error (mean squared deviation)")
+        axes.set_ylabel("share of clients")
+        axes.legend(loc="upper right")
+
+    return drawn("vae-errors", "Reconstruction error against the reference", (_FULL_WIDTH, 2.6), draw)

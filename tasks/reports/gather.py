@@ -278,7 +278,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Grade:
-    """Clients of a grade; `credit_limit` and `balance` are sums in the currency of the file."""
+    """Clients of a grade; sums are in the currency of the file, and `risked` is that of balance times PD."""
 
     grade: str | None
     clients: int
@@ -287,6 +287,7 @@ class Grade:
     points_high: int | None
     credit_limit: float
     balance: float
+    risked: float
     outcomes: int
     default_rate: float | None
 
@@ -481,6 +482,37 @@ class MonthFacts:
 def gather_overview(con: duckdb.DuckDBPyConnection) -> list[MonthRow]:
     """One row for every month that has a file or a run, oldest first."""
     return records(con, "report_months", MonthRow, month=None)
+
+
+@dataclass(frozen=True)
+class _Neighbour:
+    month: str
+
+
+def scored_before(con: duckdb.DuckDBPyConnection, month: str) -> str | None:
+    """The newest month before `month` whose clients are scored."""
+    return next((found.month for found in records(con, "report_neighbour", _Neighbour, month=month)), None)
+
+
+def earlier_row(con: duckdb.DuckDBPyConnection, month: str) -> MonthRow | None:
+    """The overview's line of the newest month before `month` that has a file or a run."""
+    return next((row for row in reversed(gather_overview(con)) if row.month < month), None)
+
+
+@dataclass(frozen=True)
+class PsiPoint:
+    """PSI of the score, or CSI of an attribute, in one month."""
+
+    month: str
+    name: str
+    statistic: str
+    value: float | None
+    band: str
+
+
+def gather_psi_trend(con: duckdb.DuckDBPyConnection, month: str) -> list[PsiPoint]:
+    """Every variable's index in every month up to `month`, oldest first."""
+    return records(con, "report_psi_trend", PsiPoint, month=month)
 
 
 def gather_alerts(con: duckdb.DuckDBPyConnection) -> dict[str, list[AlertFact]]:

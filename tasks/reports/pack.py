@@ -6,6 +6,7 @@ pack or the new one, never half of one, and a failed build leaves the earlier pa
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +20,47 @@ from tasks.notify import write_month
 from tasks.reports import pages
 from tasks.reports.cards import INDEX, MODELS_FOLDER, card_path
 from tasks.reports.evidently_pages import EvidentlyPage, Whole, drift_page, performance_page
-from tasks.reports.gather import MonthFacts, gather_alerts, gather_month, gather_overview, sample
+from tasks.reports.explanations import explanations_page, gather_reason_drift
+from tasks.reports.gather import (
+    MonthFacts,
+    earlier_row,
+    gather_alerts,
+    gather_month,
+    gather_overview,
+    gather_psi_trend,
+    sample,
+)
+from tasks.reports.metrics import as_json, metrics_of
+from tasks.reports.pdf import pack_pdf
+from tasks.reports.scores import gather_scores, histogram, scores_page
+from tasks.reports.segments import gather_segments, segments_page
+from tasks.reports.vae import gather_vae, vae_page
+from tasks.reports.validation import gather_validation, validation_page
 
 SAMPLE_ROWS = 50_000
 STUDY_PAGE = "study.html"
+# In the order in which they are read.
+PRINTED = (
+    "index.html",
+    "data-quality.html",
+    "stability.html",
+    "scores.html",
+    "validation.html",
+    "segments.html",
+    "explanations.html",
+    "vae.html",
+)
 _BUILDING, _EARLIER = ".building", ".earlier"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the pages reckon with: loss given default, and the costs of the two errors of a cut-off."""
+
+    lgd: float = 0.5
+    missed_default: float = 5
+    refused_good: float = 1
+
 
 # --- The packs ------------------------------------------------------------------------------------
 
@@ -37,6 +74,8 @@ def build_month_pack(
     evidently: bool = True,
     sample_rows: int = SAMPLE_ROWS,
     seed: int = 42,
+    policy: Policy | None = None,
+    root: Path | None = None,
 ) -> Path:
     """Builds the month's pages from stored data and puts them in place.
 
@@ -47,6 +86,8 @@ def build_month_pack(
         evidently: whether Evidently's two pages are built; without it they say that they were left out.
         sample_rows: at most so many rows a side go to Evidently.
         seed: chooses them.
+        policy: costs and loss given default; None: those of a new installation.
+        root: the home whose artifacts tell of the VAE; None: the page says that there is none.
 
     Returns:
         The path of the month's index page.
@@ -63,12 +104,24 @@ def build_month_pack(
             shown = _evidently_pages(con, facts, building, reference, _Sampling(sample_rows, seed))
         else:
             shown = _without_evidently("left out on request when this pack was built")
-        _write_pages(building, facts, reference, shown, _cards(facts, reports_dir))
+        sources = Sources(con, facts, reference, policy or Policy(), seed, root)
+        reasons = pages.REASONS_LIST if (reports_dir / pages.REASONS_LIST).is_file() else None
+        for name, text in page_texts(sources, shown, _cards(facts, reports_dir), reasons).items():
+            (building / name).write_text(text, "utf-8")
         write_month(building, read_alerts(con, "current_alerts", month=str(month)))
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
     return _put_in_place(building, reports_dir / str(month)) / "index.html"
+
+
+def print_pack(folder: Path, browser: str) -> Path:
+    """Prints our pages of a pack into one PDF beside them.
+
+    Raises:
+        PrintFailed: as `pdf.pack_pdf`.
+    """
+    return pack_pdf([folder / name for name in PRINTED], folder / f"creditflow-{folder.name}.pdf", browser)
 
 
 def build_overview(con: duckdb.DuckDBPyConnection, reports_dir: Path) -> Path:
@@ -93,21 +146,49 @@ def _cards(facts: MonthFacts, reports_dir: Path) -> frozenset[str]:
     return frozenset(path for path in paths if (reports_dir / path).is_file())
 
 
-def _write_pages(
-    folder: Path,
-    facts: MonthFacts,
-    reference: pl.DataFrame | None,
-    shown: list[EvidentlyPage],
-    cards: frozenset[str],
-) -> None:
-    texts = {
-        "index.html": pages.month_page(facts, reference, shown, cards),
+@dataclass(frozen=True)
+class Sources:
+    """What the pages of one month are made from; `build_month_pack` says what the fields are."""
+
+    con: duckdb.DuckDBPyConnection
+    facts: MonthFacts
+    reference: pl.DataFrame | None
+    policy: Policy = Policy()
+    seed: int = 42
+    root: Path | None = None
+
+
+def page_texts(
+    sources: Sources,
+    shown: Sequence[EvidentlyPage],
+    cards: frozenset[str] = frozenset(),
+    reasons: str | None = None,
+) -> dict[str, str]:
+    """File name to text of all that is ours in a month's pack.
+
+    Args:
+        shown: what came of Evidently's pages.
+        cards: paths of the model cards that are there.
+        reasons: path of the list of reasons, if it is there.
+    """
+    con, facts, policy = sources.con, sources.facts, sources.policy
+    scores = gather_scores(con, facts, policy.lgd)
+    found = gather_validation(con, facts.month, policy.missed_default, policy.refused_good)
+    groups = gather_segments(con, facts.month)
+    drift = gather_reason_drift(con, facts, scores.before)
+    drawn = histogram(facts, sources.reference, scores)
+    return {
+        "index.html": pages.month_page(facts, earlier_row(con, facts.month), drawn, shown, cards),
         "data-quality.html": pages.data_quality_page(facts),
-        "stability.html": pages.stability_page(facts),
+        "stability.html": pages.stability_page(facts, gather_psi_trend(con, facts.month)),
+        "scores.html": scores_page(facts, scores, drawn),
+        "validation.html": validation_page(facts, found),
+        "segments.html": segments_page(facts, groups),
+        "explanations.html": explanations_page(facts, drift, reasons),
+        "vae.html": vae_page(facts, gather_vae(con, facts, sources.root, sources.seed)),
+        "metrics.json": as_json(metrics_of(facts, scores, found, groups)),
         **{p.file_name: pages.unavailable_page(facts.month, p) for p in shown if p.reason},
     }
-    for name, text in texts.items():
-        (folder / name).write_text(text, "utf-8")
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from rich.filesize import decimal
 
 from creditflow import __version__
 from creditflow.version import code_version
+from sql.library import printed
 from tasks.reports import card_words, charts
 from tasks.reports.cards import (
     MODELS_FOLDER,
@@ -30,24 +30,38 @@ from tasks.reports.cards import (
 )
 from tasks.reports.evidently_pages import EvidentlyPage
 from tasks.reports.gather import (
-    PD_BINS,
     QUARANTINE_ROWS,
     AlertFact,
     DriftFact,
     Expectation,
-    Explained,
     GateCheck,
-    Metric,
     MonthFacts,
     MonthRow,
-    ReasonCount,
+    PsiPoint,
 )
 from tasks.reports.reasons import SYMBOLS, column_meaning
-from tasks.reports.verdict import Finding, band, gate_verdict, verdict
+from tasks.reports.verdict import Finding, band, changes, gate_verdict, verdict
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 REASONS_LIST = f"{MODELS_FOLDER}/{REASONS}"
 NOT_KNOWN = "—"
+# What a risk team looks for and these data cannot give.
+NOT_AVAILABLE = (
+    ("Vintages by origination", "the client files hold no date on which an account was opened"),
+    ("Overrides", "decisions are taken outside creditflow, and none is reported back"),
+    (
+        "Losses and recoveries",
+        "the files hold none: the expected loss rests on a stated loss given default",
+    ),
+    ("Exposure at default", "the newest bill stands in for it; undrawn credit is not converted"),
+    (
+        "Refused applicants",
+        "only clients with an account are in the files; nothing is said of others",
+    ),
+    ("Default horizons beyond a month", "an outcome tells of the month that follows, and of no later one"),
+)
+MOVED_BINS = 10
+TREND_MONTHS = 12
 MONTHS_ON_PAPER, CHANGES_ON_PAPER = 6, 4  # a card is one sheet; the screen shows all
 # The order in which metrics are read; any other metric follows by name.
 METRICS = (
@@ -95,7 +109,7 @@ def overview_page(
         models: link to the index of models, if there is one.
         alerts: every month's alert rules; a month without any was not evaluated.
     """
-    return _render(
+    return render(
         "overview.html.j2",
         sections={"now": "Newest month", "trends": "Trends", "months": "Months"},
         months=months,
@@ -111,42 +125,44 @@ def overview_page(
 
 def month_page(
     facts: MonthFacts,
-    reference: pl.DataFrame | None,
+    before: MonthRow | None,
+    histogram: Markup | None,
     evidently: Sequence[EvidentlyPage],
     cards: frozenset[str] = frozenset(),
 ) -> str:
     """The month's first page.
 
     Args:
-        reference: the champion's development sample; its `pd` is drawn behind the month's.
+        before: the newest earlier month's line of the overview.
+        histogram: the month's PDs, drawn.
         evidently: what came of Evidently's pages.
         cards: paths of the model cards that lie beside the pack, as in `cards.card_path`.
     """
-    return _render(
+    return render(
         "month.html.j2",
         sections={
             "alerts": "Alerts",
             "verdict": "Verdict",
+            "changes": "What changed",
             "pages": "Pages",
             "rows": "Rows",
             "scores": "Scores",
-            "performance": "Performance",
-            "reasons": "Reasons",
             "decision": "Retrain or reuse",
             "run": "Run and models",
+            "missing": "Not available",
         },
         facts=facts,
         verdict=verdict(facts.row, facts.alerts),
+        run=facts.runs[-1] if facts.runs else None,
+        before=before,
+        changes=changes(before, facts.row) if before else [],
         evidently=evidently,
-        histogram=_histogram(facts, reference),
-        performance=_performance_tables(facts),
+        histogram=histogram,
         cards=cards,
         card_path=card_path,
         gates=_gates(facts),
         no_gate=_no_gate(facts),
-        mix=_reason_mix(facts),
-        no_reasons=_no_reasons(facts),
-        reasons_list=REASONS_LIST if cards else None,
+        missing=NOT_AVAILABLE,
     )
 
 
@@ -163,7 +179,7 @@ def _raised_elsewhere(
 
 def data_quality_page(facts: MonthFacts) -> str:
     """The readable form of the validation result."""
-    return _render(
+    return render(
         "data_quality.html.j2",
         sections={
             "files": "Files",
@@ -178,17 +194,45 @@ def data_quality_page(facts: MonthFacts) -> str:
     )
 
 
-def stability_page(facts: MonthFacts) -> str:
-    """PSI and CSI on the frozen reference bins, by variable."""
+def stability_page(facts: MonthFacts, trend: Sequence[PsiPoint] = ()) -> str:
+    """PSI and CSI on the frozen reference bins, by variable, and over the months up to this one."""
     known = [f for f in facts.drift if f.value is not None]
-    return _render(
+    return render(
         "stability.html.j2",
-        sections={"summary": "All variables", "table": "Table", "variables": "Variable by variable"},
+        sections={
+            "summary": "All variables",
+            "trend": "Trend",
+            "table": "Table",
+            "moved": "Bins that moved",
+            "variables": "Variable by variable",
+        },
+        trend=_psi_table(trend),
+        moved=sorted(facts.drift_bins, key=lambda b: (-b.contribution, b.name, b.bin))[:MOVED_BINS],
         facts=facts,
         bars=charts.drift_bars(known) if known else None,
         variables=[_variable(n, f, facts) for n, f in enumerate(facts.drift)],
         meanings=_meanings(),
     )
+
+
+@dataclass(frozen=True)
+class PsiTable:
+    """The newest months side by side: one row a variable, its index in each month or None."""
+
+    months: list[str]
+    rows: list[tuple[str, list[float | None]]]
+
+
+def _psi_table(trend: Sequence[PsiPoint]) -> PsiTable | None:
+    """The variables by their newest index, the score on top; None without a month."""
+    months = sorted({p.month for p in trend})[-TREND_MONTHS:]
+    found = {(p.name, p.month): p.value for p in trend}
+    names = sorted(
+        {p.name for p in trend if p.month in months},
+        key=lambda n: (n != "score", -(found.get((n, months[-1])) or 0), n),
+    )
+    rows = [(name, [found.get((name, month)) for month in months]) for name in names]
+    return PsiTable(months, rows) if rows else None
 
 
 def card_page(card: Card, artifact: Artifact, made_from: str) -> str:
@@ -197,7 +241,7 @@ def card_page(card: Card, artifact: Artifact, made_from: str) -> str:
     Args:
         made_from: digest of what the card tells, kept in its head.
     """
-    return _render(
+    return render(
         "card.html.j2",
         sections={},
         card=card,
@@ -216,19 +260,19 @@ def card_page(card: Card, artifact: Artifact, made_from: str) -> str:
 
 def models_page(sets: Sequence[ModelSet]) -> str:
     """The index of all registered sets, newest first."""
-    return _render(
+    return render(
         "models.html.j2", sections={}, sets=sets, words=card_words, gate_of=_gate_of, title_of=_model_title
     )
 
 
 def reasons_page(texts: Sequence[ReasonText]) -> str:
     """The list of reasons that a score may be given."""
-    return _render("reasons.html.j2", sections={}, texts=texts)
+    return render("reasons.html.j2", sections={}, texts=texts)
 
 
 def unavailable_page(month: str, page: EvidentlyPage) -> str:
     """Stands in for a page of Evidently's that could not be computed, and says why."""
-    return _render("unavailable.html.j2", sections={}, month=month, page=page)
+    return render("unavailable.html.j2", sections={}, month=month, page=page)
 
 
 # --- What the templates are given -----------------------------------------------------------------
@@ -241,24 +285,6 @@ class Variable:
     fact: DriftFact
     bins: list[Any]
     chart: Markup | None
-
-
-@dataclass(frozen=True)
-class PerformanceTable:
-    """Metrics side by side: one row a model, one column a metric; `reason` where there is none."""
-
-    title: str
-    metrics: list[str]
-    rows: list[tuple[Metric, dict[str, Metric]]]
-    reason: str | None
-
-
-@dataclass(frozen=True)
-class ReasonMix:
-    """Reasons against grades; the last of a row is each grade's share of explained clients that name it."""
-
-    grades: list[Explained]
-    rows: list[tuple[str, str | None, int, list[float | None]]]
 
 
 def _gates(facts: MonthFacts) -> list[tuple[Finding | None, list[GateCheck]]]:
@@ -281,40 +307,6 @@ def _no_gate(facts: MonthFacts) -> str:
         "wait": "No challenger was judged: there is nothing yet that a model could be developed on.",
         "reuse": "No challenger was judged: no new set was developed, and the champion stays.",
     }.get(decision.verdict, "No check of the gate is recorded for the set that was developed.")
-
-
-def _reason_mix(facts: MonthFacts) -> ReasonMix | None:
-    """None where no explained client has a reason."""
-    if not facts.reason_mix:
-        return None
-    grades = [g for g in facts.explained if g.with_reason]
-    by_code: dict[str, list[ReasonCount]] = {}
-    for found in facts.reason_mix:
-        by_code.setdefault(found.code, []).append(found)
-    rows = [
-        (code, counts[0].reason, sum(c.clients for c in counts), _shares(counts, grades))
-        for code, counts in by_code.items()
-    ]
-    return ReasonMix(grades, sorted(rows, key=lambda row: (-row[2], row[0])))
-
-
-def _shares(counts: Sequence[ReasonCount], grades: Sequence[Explained]) -> list[float | None]:
-    found = {c.grade: c.clients for c in counts}
-    return [found.get(g.grade, 0) / g.explained if g.explained else None for g in grades]
-
-
-def _no_reasons(facts: MonthFacts) -> str | None:
-    """Why no client of the month is explained; None where some are."""
-    if facts.champion is None:
-        return "No reasons: " + (
-            "awaiting a first model." if facts.current_files else "no client file was taken."
-        )
-    if not any(g.explained for g in facts.explained):
-        return (
-            "No client of this month is explained: the settings ask for none, an earlier release scored it, "
-            f" or {facts.champion.model} has no contributions to explain."
-        )
-    return None
 
 
 def _newest_first(months: Sequence[Realised]) -> list[Realised]:
@@ -353,51 +345,6 @@ def _trends(months: Sequence[MonthRow]) -> list[tuple[str, Markup | None, str]]:
     ]
 
 
-def _histogram(facts: MonthFacts, reference: pl.DataFrame | None) -> Markup | None:
-    if not facts.pd_summary.clients:
-        return None
-    counts = {b.bin: b.clients for b in facts.pd_bins}
-    current = [counts.get(b, 0) / facts.pd_summary.clients for b in range(PD_BINS)]
-    return charts.pd_histogram(current, _reference_shares(reference))
-
-
-def _reference_shares(reference: pl.DataFrame | None) -> list[float] | None:
-    if reference is None or reference.is_empty():
-        return None
-    bins = (reference["pd"] * PD_BINS).floor().clip(0, PD_BINS - 1).cast(pl.Int32)
-    return [int((bins == b).sum()) / reference.height for b in range(PD_BINS)]
-
-
-def _performance_tables(facts: MonthFacts) -> list[PerformanceTable]:
-    awaiting = "awaiting a first model"
-    no_outcomes = f"outcomes for {facts.month} not yet received"
-    realised = (
-        awaiting if facts.champion is None else "not computed yet" if facts.row.outcomes else no_outcomes
-    )
-    held_out = awaiting if facts.champion is None else "no held-out metrics are recorded for these models"
-    estimated = awaiting if facts.champion is None else "not computed yet"
-    return [
-        _performance_table("Realised on the month's own outcomes", facts.metrics_of("realised"), realised),
-        _performance_table(
-            "Estimated from the PDs: what outcomes would show where the PDs are right, and not the truth",
-            # Calibration is taken for granted: its column would hold the same reason for every model.
-            [m for m in facts.metrics_of("estimated") if m.metric != "ece"],
-            estimated,
-        ),
-        _performance_table("Held out when the model was developed", facts.metrics_of("held_out"), held_out),
-    ]
-
-
-def _performance_table(title: str, found: Sequence[Metric], reason: str) -> PerformanceTable:
-    by_model: dict[tuple[str, str, str], dict[str, Metric]] = {}
-    for metric in found:
-        by_model.setdefault((metric.model, metric.version, metric.basis), {})[metric.metric] = metric
-    names = {m.metric for m in found}
-    ordered = [m for m in METRICS if m in names] + sorted(names - set(METRICS))
-    rows = [(next(iter(metrics.values())), metrics) for metrics in by_model.values()]
-    return PerformanceTable(title, ordered, rows, None if rows else reason)
-
-
 def _checks_by_file(facts: MonthFacts) -> list[tuple[Any, dict[str, list[Expectation]]]]:
     """Each file in use with its expectations, grouped by severity in the order of the query."""
     grouped = []
@@ -424,7 +371,8 @@ def _meanings() -> Mapping[str, str]:
 # --- Jinja2 ---------------------------------------------------------------------------------------
 
 
-def _render(template: str, **values: Any) -> str:
+def render(template: str, **values: Any) -> str:
+    """The page that a template makes of its values, ended by a line break."""
     return environment().get_template(template).render(**values) + "\n"
 
 
@@ -456,10 +404,12 @@ def environment(*folders: Path) -> Environment:
     environment.globals |= {
         "style": style,
         "card_style": card_style,
+        "script": Markup("".join((_TEMPLATES / f"{n}.js").read_text("utf-8") for n in ("sortable", "page"))),  # noqa: S704
         "band": band,
         "metric_titles": METRIC_TITLES,
         "column_meaning": column_meaning,
         "symbols": SYMBOLS,
+        "printed": printed,
         "release": __version__,
         "code": code_version(),
     }

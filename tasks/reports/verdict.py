@@ -13,8 +13,12 @@ _ALERTED: dict[str, Tone] = {"critical": "alarm", "warning": "watch", "info": "p
 
 @dataclass(frozen=True)
 class Finding:
+    """One thing that was looked at; `threshold` in words, None where it is told for the record."""
+
     tone: Tone
     text: str
+    rule: str = ""
+    threshold: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,12 @@ def _findings(row: MonthRow) -> Iterator[Finding]:
     if row.checks:
         yield _checks_finding(row)
     if row.champion is None:
-        yield from (Finding("watch", text) for text in row.by_hand)
+        yield from (Finding("watch", text, "Choice by hand", "none made") for text in row.by_hand)
         if row.received is not None:
-            yield Finding("plain", "No score, drift or performance: awaiting a first model.")
+            yield Finding("plain", "No score, drift or performance: awaiting a first model.", "Model")
         return
     yield _basis_finding(row)
-    yield from (Finding("watch", text) for text in row.by_hand)
+    yield from (Finding("watch", text, "Choice by hand", "none made") for text in row.by_hand)
     yield _psi_finding(row)
     yield _csi_finding(row)
     yield _outcome_finding(row)
@@ -71,12 +75,14 @@ def _findings(row: MonthRow) -> Iterator[Finding]:
 
 def _rows_finding(row: MonthRow) -> Finding:
     if row.received is None:
-        return Finding("watch", row.run_message or "No client file of this month was taken.")
+        text = row.run_message or "No client file of this month was taken."
+        return Finding("watch", text, "Rows", "a file")
     share = (row.quarantined or 0) / row.received if row.received else 0.0
     return Finding(
         "plain",
         f"{row.received:,} rows received = {row.accepted:,} accepted + {row.quarantined:,} quarantined "
         f"({share:.2%}).",
+        "Rows",
     )
 
 
@@ -91,7 +97,10 @@ def _checks_finding(row: MonthRow) -> Finding:
     if row.checks_not_run:
         parts.append(f"{row.checks_not_run} not run")
     return Finding(
-        "watch" if row.checks_failed else "good", f"{row.checks} checks of the data: {', '.join(parts)}."
+        "watch" if row.checks_failed else "good",
+        f"{row.checks} checks of the data: {', '.join(parts)}.",
+        "Checks of the data",
+        "none failed",
     )
 
 
@@ -102,24 +111,33 @@ def _basis_finding(row: MonthRow) -> Finding:
         "retrospective": "retrospectively, once a first champion existed",
     }
     basis = row.basis or ""
-    return Finding("plain", f"Scored {meaning.get(basis, basis)} (version {row.version}).")
+    return Finding("plain", f"Scored {meaning.get(basis, basis)} (version {row.version}).", "Basis")
 
 
 def _psi_finding(row: MonthRow) -> Finding:
     if row.psi is None:
-        return Finding("plain", f"PSI of the score not computed: {row.psi_reason or 'not recorded yet'}.")
+        return Finding(
+            "plain",
+            f"PSI of the score not computed: {row.psi_reason or 'not recorded yet'}.",
+            "PSI of the score",
+        )
     place = {"good": "below 0.10", "watch": "between 0.10 and 0.25", "alarm": "0.25 or more"}[band(row.psi)]
-    return Finding(band(row.psi), f"PSI of the score {row.psi:.3f}, {place}.")
+    text = f"PSI of the score {row.psi:.3f}, {place}."
+    return Finding(band(row.psi), text, "PSI of the score", "amber from 0.10, red from 0.25")
 
 
 def _csi_finding(row: MonthRow) -> Finding:
     if not row.csi_known:
-        return Finding("plain", "CSI of the attributes not computed yet.")
+        return Finding("plain", "CSI of the attributes not computed yet.", "CSI of the attributes")
     if not row.moved:
-        return Finding("good", f"None of {row.csi_known} attributes has a CSI of 0.25 or more.")
+        text = f"None of {row.csi_known} attributes has a CSI of 0.25 or more."
+        return Finding("good", text, "CSI of the attributes", "red from 0.25")
     named = ", ".join(row.moved[:6]) + (" …" if len(row.moved) > 6 else "")
     return Finding(
-        "alarm", f"{len(row.moved)} of {row.csi_known} attributes have a CSI of 0.25 or more: {named}."
+        "alarm",
+        f"{len(row.moved)} of {row.csi_known} attributes have a CSI of 0.25 or more: {named}.",
+        "CSI of the attributes",
+        "red from 0.25",
     )
 
 
@@ -128,7 +146,7 @@ def _outcome_finding(row: MonthRow) -> Finding:
         text = f"Outcomes for {row.month} not yet received"
         if row.auc_estimated is not None:
             text += f"; ROC AUC {row.auc_estimated:.4f} estimated from the PDs"
-        return Finding("plain", text + ".")
+        return Finding("plain", text + ".", "Outcomes")
     text = f"Default rate {row.default_rate:.2%} against a mean PD of {row.mean_pd:.2%}"
     if row.auc_realised is not None:
         text += f"; ROC AUC {row.auc_realised:.4f} realised"
@@ -136,7 +154,68 @@ def _outcome_finding(row: MonthRow) -> Finding:
             text += f", {row.auc_held_out:.4f} held out"
         if row.auc_estimated is not None:
             text += f", {row.auc_estimated:.4f} estimated from the PDs"
-    return Finding("plain", text + ".")
+    return Finding("plain", text + ".", "Outcomes")
+
+
+# --- What changed ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Change:
+    """One figure of the month before and of this one, in words; `difference` says by how much it moved."""
+
+    name: str
+    before: str
+    now: str
+    difference: str
+
+
+def changes(before: MonthRow, now: MonthRow) -> list[Change]:
+    """What a reader compares first; a figure that neither month has is left out."""
+    found = [
+        _champion(before, now),
+        _change("Rows received", before.received, now.received, "{:,.0f}"),
+        _change("Rows quarantined", _quarantined(before), _quarantined(now), "{:.2%}"),
+        _change("Mean PD", before.mean_pd, now.mean_pd, "{:.2%}"),
+        _change("Default rate", before.default_rate, now.default_rate, "{:.2%}"),
+        _change("ROC AUC, estimated", before.auc_estimated, now.auc_estimated, "{:.4f}"),
+        _change("ROC AUC, realised", before.auc_realised, now.auc_realised, "{:.4f}"),
+        _change("PSI of the score", before.psi, now.psi, "{:.3f}"),
+        _change("Attributes with a CSI of 0.25 or more", _moved(before), _moved(now), "{:,.0f}"),
+        _change("Checks of the data that failed", before.checks_failed, now.checks_failed, "{:,.0f}"),
+    ]
+    return [c for c in found if (c.before, c.now) != (_NONE, _NONE)]
+
+
+_NONE = "—"
+
+
+def _change(name: str, before: float | None, now: float | None, form: str) -> Change:
+    then, present = (_NONE if value is None else form.format(value) for value in (before, now))
+    if before is None or now is None:
+        difference = _NONE
+    elif form.endswith("%}"):
+        difference = _signed(100 * (now - before), "{:+.2f}") + " points"
+    else:
+        difference = _signed(now - before, form.replace("{:", "{:+"))
+    return Change(name, then, present, difference)
+
+
+def _signed(value: float, form: str) -> str:
+    return form.format(value).replace("-", "−")
+
+
+def _champion(before: MonthRow, now: MonthRow) -> Change:
+    then, present = (" ".join(filter(None, (r.champion, r.version))) or _NONE for r in (before, now))
+    return Change("Champion", then, present, "the same" if then == present else "another")
+
+
+def _quarantined(row: MonthRow) -> float | None:
+    return (row.quarantined or 0) / row.received if row.received else None
+
+
+def _moved(row: MonthRow) -> int | None:
+    return len(row.moved) if row.csi_known else None
 
 
 # --- The promotion gate ---------------------------------------------------------------------------

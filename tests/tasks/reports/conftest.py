@@ -18,6 +18,7 @@ import polars as pl
 import pytest
 
 from creditflow.columns import AMOUNT_NAMES, ATTRIBUTE_NAMES, ATTRIBUTES, CLIENT_SCHEMA
+from creditflow.month import Month
 from sql.library import scripts
 
 AWAITING, REALISED, LIVE = "2005-03", "2005-04", "2005-05"
@@ -135,6 +136,7 @@ def add_month(
         _add_reasons(con, month, frame)
         _add_drift(con, month, clients, shift)
         _add_performance(con, month, clients, outcomes)
+        add_assessment(con, month)
 
 
 def sha(month: str, kind: str) -> str:
@@ -407,6 +409,24 @@ def _add_performance(con: duckdb.DuckDBPyConnection, month: str, clients: int, o
     ]
     if rows:
         con.executemany("INSERT INTO performance VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def add_assessment(con: duckdb.DuckDBPyConnection, month: str) -> None:
+    """What the stage `monitor` makes of the month as it is stored."""
+    from models.stability import reference_bins
+    from tasks.assess import assess, store
+    from tasks.monitor import truths
+
+    limits = con.sql("SELECT limit_bal FROM clients WHERE month = $m", params={"m": month}).pl()["limit_bal"]
+    bins = {"limit_bal": reference_bins(limits, "amount")}
+    key = Month.parse(month)
+    store(con, key, assess(con, key, list(truths(con, key)), bins))
+
+
+@pytest.fixture
+def reassess(con: duckdb.DuckDBPyConnection) -> Callable[[str], None]:
+    """Measures a month of `con` anew, after a test has changed it."""
+    return partial(add_assessment, con)
 
 
 @pytest.fixture(scope="session")

@@ -218,7 +218,7 @@ def test_worked_clients_stand_at_both_ends_and_on_both_sides_of_the_cut_off(
     facts = gather_month(con, REALISED)
     assert facts is not None
     pds = [client.pd for client in facts.worked]
-    assert len(pds) == 5
+    assert len(pds) == 10
     assert pds == sorted(pds, reverse=True)
     assert pds[0] == one(con, "SELECT max(pd) FROM scores WHERE month = '2005-04' AND is_champion")
     assert pds[-1] == one(con, "SELECT min(pd) FROM scores WHERE month = '2005-04' AND is_champion")
@@ -226,6 +226,14 @@ def test_worked_clients_stand_at_both_ends_and_on_both_sides_of_the_cut_off(
     above, below = by_place["the last at or above the cut-off"], by_place["the first below the cut-off"]
     assert above.pd >= 0.18 > below.pd
     assert (above.flagged, below.flagged) == (True, False)
+    paid, defaulted = by_place["the riskiest who paid"], by_place["the safest who defaulted"]
+    for client, outcome, end in ((paid, 0, "max"), (defaulted, 1, "min")):
+        assert client.defaulted == outcome
+        assert client.pd == one(
+            con,
+            f"SELECT {end}(s.pd) FROM scores AS s INNER JOIN outcomes AS o USING (month, client_id) "
+            f"WHERE s.month = '2005-04' AND s.is_champion AND o.defaulted = {outcome}",
+        )
     assert all(client.defaulted in (0, 1) for client in facts.worked)
 
 

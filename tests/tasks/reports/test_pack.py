@@ -13,17 +13,10 @@ from creditflow.errors import UsageError
 from creditflow.month import Month
 from tasks.reports import pack
 from tasks.reports.cards import build_cards
-from tasks.reports.pack import build_month_pack, build_overview
+from tasks.reports.pack import PRINTED, build_month_pack, build_overview
 
 MONTHS = [Month(2005, 3), Month(2005, 4), Month(2005, 5)]
-PAGES = {
-    "index.html",
-    "alerts.json",
-    "data-quality.html",
-    "stability.html",
-    "drift.html",
-    "performance.html",
-}
+PAGES = {*PRINTED, "alerts.json", "metrics.json", "drift.html", "performance.html"}
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -76,7 +69,7 @@ def test_every_link_between_cards_packs_and_overview_resolves(
             assert not fragment or f'id="{fragment}"' in target.read_text("utf-8"), (page, fragment)
     linked = {path for path, _ in links(reports / "2005-05" / "index.html")}
     assert "../models/2005-04-1f0c9a7e/logistic.html" in linked
-    assert "../models/reasons.html" in linked
+    assert "../models/reasons.html" in {p for p, _ in links(reports / "2005-05" / "explanations.html")}
     assert "models/index.html" in {path for path, _ in links(reports / "index.html")}
 
 
