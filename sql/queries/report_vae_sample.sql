@@ -1,6 +1,6 @@
 -- At most $limit of the champion's scored clients with their attributes, in the order of a seeded digest of the
 -- client ID: random with respect to the data, and the same whatever the number of threads. Outcomes are not joined:
--- DuckDB 2.0 forgets a LIMIT above a LEFT JOIN of a table that holds nothing of the month. Grain: client.
+-- DuckDB 2.0 may forget a LIMIT above a LEFT JOIN of a table that holds nothing of the month. Grain: client.
 -- Owner: tasks.reports.
 WITH chosen AS MATERIALIZED (
     SELECT client_id, md5($seed::VARCHAR || ':' || client_id) AS place

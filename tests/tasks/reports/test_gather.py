@@ -283,3 +283,13 @@ def test_a_change_by_hand_is_told_in_the_row(con: duckdb.DuckDBPyConnection) -> 
         [],
         ["Rolled back to vae_anomaly v0 by me (it failed)."],
     ]
+
+
+def test_sample_of_a_month_without_outcomes_is_no_larger_than_asked(
+    con: duckdb.DuckDBPyConnection, add: Callable[..., None]
+) -> None:
+    """DuckDB 2.0.0 drops a LIMIT above 5,000 over a LEFT JOIN whose right side it knows to be empty."""
+    add("2005-06", 9_000, seed=3, outcomes=False)
+    con.execute("DELETE FROM outcomes WHERE month > '2005-04'")
+    assert sample(con, Month(2005, 6), rows=5_500, seed=1).height == 5_500
+    assert sample(con, Month(2005, 6), rows=5_500, seed=1, known_only=True).is_empty()
