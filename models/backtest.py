@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize
 from scipy.special import expit, logit
 from scipy.stats import beta, binom, chi2, norm
 
@@ -24,11 +25,11 @@ TENTHS = 10
 _EDGE = 1e-12
 # Log-odds that differ by less over all clients are one PD with rounding noise.
 _CONSTANT = 1e-9
-# Newton's method ends where its next step is this small a share of a standard error, squared.
-_STEPS, _CONVERGED = 100, 1e-18
-_NO_MAXIMUM = "no maximum of the likelihood was found"
-# Share of the predicted rise that a step must keep (Armijo), and the rounding noise of a log-likelihood.
-_KEPT, _NOISE = 1e-4, 1e-12
+# The search ends where expected and observed defaults differ by this share of the smaller class …
+_NEAR = 1e-6
+# … and Newton's steps from there end where the next is this small a share of a standard error, squared.
+_STEPS, _CONVERGED = 20, 1e-14
+_NO_MAXIMUM = "the likelihood is flat: PDs next to 0 and 1 leave no maximum that can be found"
 
 Floats = NDArray[np.float64]
 
@@ -305,47 +306,53 @@ def _no_slope(y: NDArray[Any], odds: Floats) -> str | None:
 
 
 def _logistic(rows: Floats, y: NDArray[Any], offset: Floats) -> tuple[Floats, Floats] | None:
-    """Weights of the maximum likelihood and their covariance, by Newton's method; None where it is not found.
+    """Weights of the maximum likelihood and their covariance; None where they are not found.
+
+    A trust region leads near the maximum, where plain Newton steps would be thrown out by extreme PDs; they
+    finish the work to the last digits.
 
     Args:
-        rows: (k, n) regressors. Sums run along them and not through a matrix product, whose last digits
-            depend on the threads.
-        y: (n,) outcomes.
+        rows: (k, n) regressors.
+        y: (n,) outcomes, of both classes.
         offset: (n,) log-odds that are taken as given.
     """
-    weights = np.zeros(len(rows))
+    scale = min(int(y.sum()), y.size - int(y.sum()))
+    weights = minimize(
+        lambda w: -_likelihood(rows, y, offset, w) / scale,
+        np.zeros(len(rows)),
+        jac=lambda w: -_gradient(rows, y, offset, w) / scale,
+        hess=lambda w: _information(rows, offset, w) / scale,
+        method="trust-exact",
+        options={"gtol": _NEAR},
+    ).x
     for _ in range(_STEPS):
-        rate = expit(_score(rows, offset, weights))
-        gradient = (rows * (y - rate)).sum(axis=1)
-        spread = rate * (1 - rate)
-        information = np.array([[(one * other * spread).sum() for other in rows] for one in rows])
+        gradient, information = _gradient(rows, y, offset, weights), _information(rows, offset, weights)
         if np.linalg.matrix_rank(information) < len(rows):
             return None
         step = np.linalg.solve(information, gradient)
-        rise = float(gradient @ step)
-        if rise < _CONVERGED:
-            return weights + step, np.linalg.inv(information)
-        weights = weights + _backtracked(rows, y, offset, weights, step, rise)
+        weights = np.asarray(weights + step)
+        if gradient @ step < _CONVERGED:
+            return weights, np.asarray(np.linalg.inv(information), dtype=np.float64)
     return None
 
 
-def _backtracked(
-    rows: Floats, y: NDArray[Any], offset: Floats, weights: Floats, step: Floats, rise: float
-) -> Floats:
-    """The step, halved until the likelihood rises: extreme PDs would throw a full one out."""
-    before, share = _likelihood(rows, y, offset, weights), 1.0
-    least = before - _NOISE * max(1.0, abs(before))
-    while _likelihood(rows, y, offset, weights + share * step) < least + _KEPT * share * rise:
-        share /= 2
-    return share * step
-
-
 def _likelihood(rows: Floats, y: NDArray[Any], offset: Floats, weights: Floats) -> float:
-    odds = _score(rows, offset, weights)
+    odds = _odds(rows, offset, weights)
     return float((y * odds - np.logaddexp(0, odds)).sum())
 
 
-def _score(rows: Floats, offset: Floats, weights: Floats) -> Floats:
+def _gradient(rows: Floats, y: NDArray[Any], offset: Floats, weights: Floats) -> Floats:
+    return np.asarray((rows * (y - expit(_odds(rows, offset, weights)))).sum(axis=1))
+
+
+def _information(rows: Floats, offset: Floats, weights: Floats) -> Floats:
+    rate = expit(_odds(rows, offset, weights))
+    spread = rate * (1 - rate)
+    return np.array([[(one * other * spread).sum() for other in rows] for one in rows])
+
+
+def _odds(rows: Floats, offset: Floats, weights: Floats) -> Floats:
+    # No matrix product: the last digits of a long one depend on the number of threads.
     return np.asarray((weights[:, np.newaxis] * rows).sum(axis=0) + offset)
 
 

@@ -5,6 +5,7 @@ portfolio. Only counts, shares, at most `QUARANTINE_ROWS` quarantined rows and s
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -452,6 +453,7 @@ class MonthFacts:
     unusual: list[UnusualColumn]
     worked: list[WorkedClient]
     alerts: list[AlertFact]
+    later_alerts: list[AlertFact]  # raised by runs of other months, about this one: outcomes come late
 
     @property
     def month(self) -> str:
@@ -523,6 +525,16 @@ def gather_alerts(con: duckdb.DuckDBPyConnection) -> dict[str, list[AlertFact]]:
     return months
 
 
+def about(month: str, alerts: Mapping[str, Sequence[AlertFact]]) -> list[AlertFact]:
+    """Alerts about `month` that runs of other months raised."""
+    return [
+        alert
+        for other, found in alerts.items()
+        for alert in found
+        if other != month and alert.about_month == month and alert.state == "raised"
+    ]
+
+
 def gather_month(con: duckdb.DuckDBPyConnection, month: Month) -> MonthFacts | None:
     """All facts of a month; None when the warehouse holds neither a file nor a run of it."""
     key = str(month)
@@ -557,6 +569,7 @@ def gather_month(con: duckdb.DuckDBPyConnection, month: Month) -> MonthFacts | N
         unusual=records(con, "report_unusual", UnusualColumn, month=key, limit=UNUSUAL_COLUMNS),
         worked=[WorkedClient(**with_reasons(row)) for row in _rows(con, "report_worked", month=key)],
         alerts=records(con, "current_alerts", AlertFact, month=key),
+        later_alerts=about(key, gather_alerts(con)),
     )
 
 

@@ -67,7 +67,7 @@ def metrics_of(
         month=facts.month,
         release=__version__,
         code_version=code_version(),
-        verdict=verdict(facts.row, facts.alerts),
+        verdict=verdict(facts.row, [*facts.alerts, *facts.later_alerts]),
         overview=facts.row,
         files=facts.current_files,
         models=facts.models,

@@ -38,6 +38,7 @@ from tasks.reports.gather import (
     MonthFacts,
     MonthRow,
     PsiPoint,
+    about,
 )
 from tasks.reports.reasons import SYMBOLS, column_meaning
 from tasks.reports.verdict import Finding, band, changes, gate_verdict, verdict
@@ -109,11 +110,16 @@ def overview_page(
         models: link to the index of models, if there is one.
         alerts: every month's alert rules; a month without any was not evaluated.
     """
+    known = alerts or {}
+    verdicts = {
+        row.month: verdict(row, [*known.get(row.month, ()), *about(row.month, known)]) for row in months
+    }
     return render(
         "overview.html.j2",
         sections={"now": "Newest month", "trends": "Trends", "months": "Months"},
         months=months,
-        latest=verdict(months[-1], (alerts or {}).get(months[-1].month, ())) if months else None,
+        latest=verdicts[months[-1].month] if months else None,
+        verdicts=verdicts,
         published=published,
         study=study,
         models=models,
@@ -152,7 +158,7 @@ def month_page(
             "missing": "Not available",
         },
         facts=facts,
-        verdict=verdict(facts.row, facts.alerts),
+        verdict=verdict(facts.row, [*facts.alerts, *facts.later_alerts]),
         run=facts.runs[-1] if facts.runs else None,
         before=before,
         changes=changes(before, facts.row) if before else [],

@@ -454,3 +454,26 @@ def test_labels_of_two_hundred_characters_and_markup_are_only_text_everywhere(
         con.execute(f"UPDATE {table} SET {column} = ?", [hostile])
     for name, text in every_page(con, None, "2005-04").items():
         assert "<img" not in text, name
+
+
+def test_alert_about_an_earlier_month_colours_that_month_too(con: duckdb.DuckDBPyConnection) -> None:
+    add_alert(con, "auc_decay", "raised", severity="critical", message="The AUC fell.")
+    facts = gather_month(con, Month.parse(REALISED))
+    assert facts is not None
+    assert [a.month for a in facts.later_alerts] == [LIVE]
+    text = page_texts(Sources(con, facts, None), [])["index.html"]
+    assert "Red: 2005-04" in text
+    assert 'The AUC fell. <span class="small">Raised by the run of 2005-05.</span>' in text
+    _, overview = alert_pages(con)
+    row = re.search(r'<th scope="row"><a href="2005-04/.*?</tr>', overview, re.DOTALL)
+    assert row
+    assert "▲ red" in row[0]
+
+
+def test_verdict_lists_raised_alerts_with_their_thresholds(con: duckdb.DuckDBPyConnection) -> None:
+    add_alert(con, "score_drift", "raised", severity="critical", month=REALISED, about_month=None)
+    facts = gather_month(con, Month.parse(REALISED))
+    assert facts is not None
+    text = page_texts(Sources(con, facts, None), [])["index.html"]
+    table = text[text.index('aria-label="What the verdict rests on"') :]
+    assert table.index("Score drift") < table.index("critical beyond 0.25") < table.index("Rows")
