@@ -31,6 +31,7 @@ The library raises; the command line turns an error into one line and its `exit_
     ├── QueryFailed                 a query of an analyst that DuckDB refuses
     ├── ServerUnreachable           no Prefect server answers, or the one to be started does not start
     ├── DownloadFailed              the public data set could not be fetched or verified
+    ├── PrintFailed                 the browser that prints pages failed, hung or wrote no PDF
     └── UsageError                  exit code 2
         └── SuiteInvalid            a file of rules in expectations/ that cannot be applied
 """

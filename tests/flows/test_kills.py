@@ -167,7 +167,7 @@ def strike(process, stage, after):
 # ── One kill after another ──────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.slow
+@pytest.mark.ordeal
 def test_run_that_is_killed_again_and_again_ends_as_if_undisturbed(undisturbed, copy, creditflow, start):
     """One home, kills at moments within stages, then at the end of every stage; only the last run ends."""
     fell, moments = [], random.Random(SEED)

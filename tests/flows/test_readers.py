@@ -33,7 +33,7 @@ class Month:
         return self.clients == self.accepted > 0 and self.runs > 0 and scored in expected
 
 
-@pytest.mark.slow
+@pytest.mark.ordeal
 def test_reader_sees_whole_months_only_while_a_backfill_goes_on(fresh, start, forks, tmp_path):
     import processes
 

@@ -218,7 +218,7 @@ def test_error_of_many_is_one_line():
 # ── deploy ──────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.slow
+@pytest.mark.ordeal
 def test_worker_runs_what_was_deployed_when_the_clock_says(start, environment, tmp_path, monkeypatch):
     """The deployments of prefect.yaml on a real server, a real worker, and a run that nobody asked for."""
     for name, value in environment.items():

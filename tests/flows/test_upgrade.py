@@ -17,6 +17,7 @@ LAST = "2026-04"
 LATER = {
     1: {"performance": "sample != 'estimated'", "derived": "product IN ('drift', 'performance', 'report')"},
     2: {"performance": "sample != 'estimated'", "derived": "product != 'estimates'"},
+    3: {},
 }
 
 

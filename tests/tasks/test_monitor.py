@@ -48,6 +48,8 @@ PERFORMANCE = (
 def monitored(two_sets, monkeypatch):
     """The home of two sets; `monitor` without drift, whose bins would need an artifact with a manifest."""
     monkeypatch.setattr("tasks.monitor._store_drift", lambda *_: None)
+    limits = {"limit_bal": reference_bins([10_000.0, 50_000.0, 200_000.0], "amount")}
+    monkeypatch.setattr("tasks.monitor._frozen_bins", lambda *_: limits)
 
     def watch():
         monitor.fn(two_sets.run("2005-04"))
