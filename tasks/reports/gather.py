@@ -498,7 +498,8 @@ def scored_before(con: duckdb.DuckDBPyConnection, month: str) -> str | None:
 
 def earlier_row(con: duckdb.DuckDBPyConnection, month: str) -> MonthRow | None:
     """The overview's line of the newest month before `month` that has a file or a run."""
-    return next((row for row in reversed(gather_overview(con)) if row.month < month), None)
+    before = next(iter(records(con, "report_month_before", _Neighbour, month=month)), None)
+    return records(con, "report_months", MonthRow, month=before.month)[0] if before else None
 
 
 @dataclass(frozen=True)

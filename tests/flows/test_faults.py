@@ -98,7 +98,7 @@ STAGES = [
 
 
 # Kills at every stage are tested in test_kills.py; of the exceptions here two are enough every time.
-QUICK = ("score", "publish")
+QUICK = ("publish",)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from sql.publish import TABLES
 from sql.warehouse import open_published, open_warehouse
 from tasks.home import Home
 
-pytestmark = pytest.mark.flow
+pytestmark = [pytest.mark.flow, pytest.mark.ordeal]
 
 MONTH = "2026-04"
 STAGES = (
@@ -167,7 +167,6 @@ def strike(process, stage, after):
 # ── One kill after another ──────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.ordeal
 def test_run_that_is_killed_again_and_again_ends_as_if_undisturbed(undisturbed, copy, creditflow, start):
     """One home, kills at moments within stages, then at the end of every stage; only the last run ends."""
     fell, moments = [], random.Random(SEED)
@@ -185,7 +184,6 @@ def test_run_that_is_killed_again_and_again_ends_as_if_undisturbed(undisturbed, 
     sys.stdout.write(f"\n{len(fell)} kills: {', '.join(fell)}\n")
 
 
-@pytest.mark.ordeal
 def test_kill_between_the_two_renames_of_a_pack_leaves_the_earlier_one(undisturbed, copy, creditflow):
     second = undisturbed.names_in("report", "rename")[1]
     code, said = creditflow(copy, "run", MONTH, die_at=second, **SETTINGS)
@@ -199,7 +197,6 @@ def test_kill_between_the_two_renames_of_a_pack_leaves_the_earlier_one(undisturb
 # ── Kills that are each followed by one whole run ───────────────────────────────────────────────
 
 
-@pytest.mark.ordeal
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_run_killed_at_a_stage_boundary_ends_as_if_undisturbed(undisturbed, copy, creditflow, boundary):
     code, said = creditflow(copy, "run", MONTH, die_at=boundary, **SETTINGS)
@@ -212,7 +209,6 @@ def test_run_killed_at_a_stage_boundary_ends_as_if_undisturbed(undisturbed, copy
 KILLS_A_STAGE = 6
 
 
-@pytest.mark.ordeal
 @pytest.mark.parametrize("stage", STAGES)
 def test_run_killed_at_random_moments_of_a_stage_ends_as_if_undisturbed(
     undisturbed, tmp_path, creditflow, start, stage
@@ -234,7 +230,6 @@ def test_run_killed_at_random_moments_of_a_stage_ends_as_if_undisturbed(
     assert stage in fell or undisturbed.span(stage) < 0.2, fell
 
 
-@pytest.mark.ordeal
 @pytest.mark.parametrize("kind", ["rename", "replace"])
 def test_run_killed_before_every_change_of_a_name_ends_as_if_undisturbed(undisturbed, copy, creditflow, kind):
     """Each run gets one change further than the one before."""
@@ -261,7 +256,6 @@ def kill_once(process, there):
     assert process.exitcode == -9
 
 
-@pytest.mark.ordeal
 @pytest.mark.parametrize("pattern", [".creditflow.duckdb.*", "scores/**/.*"])
 def test_kill_while_a_publication_is_written_leaves_one_publication_to_readers(
     undisturbed, copy, creditflow, start, pattern
@@ -329,7 +323,6 @@ def test_backup_that_is_killed_leaves_no_backup_and_no_harm(copy, creditflow, st
     assert creditflow(copy, "restore", "--check", str(folder))[0] == 0
 
 
-@pytest.mark.ordeal
 def test_restore_that_is_killed_at_any_rename_is_finished_by_the_next_command(copy, kept, creditflow):
     whole, number, code = tree(kept), 0, -9
     whole.pop("manifest.json", None)
@@ -376,11 +369,6 @@ FULL_AT = [
 ]
 
 
-def stages_full(quick):
-    """Every stage; all but one are left to the long tests."""
-    return [pytest.param(at, marks=[] if at == quick else pytest.mark.ordeal) for at in FULL_AT]
-
-
 def require_whole(home, before, creditflow, undisturbed):
     """What readers saw is what they see; the next run ends as if the disk had never been full."""
     found = published(home)
@@ -391,8 +379,7 @@ def require_whole(home, before, creditflow, undisturbed):
     require_same(home, undisturbed)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("at", stages_full("load clients start"))
+@pytest.mark.parametrize("at", FULL_AT)
 def test_file_that_may_not_grow_is_one_line_and_harms_nothing(undisturbed, copy, creditflow, at):
     before = published(copy)
     code, said = creditflow(copy, "run", MONTH, full_at=at, **SETTINGS)
@@ -401,8 +388,7 @@ def test_file_that_may_not_grow_is_one_line_and_harms_nothing(undisturbed, copy,
     require_whole(copy, before, creditflow, undisturbed)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("at", stages_full("publish start"))
+@pytest.mark.parametrize("at", FULL_AT)
 def test_disk_that_is_full_is_one_line_and_harms_nothing(undisturbed, small_disk, creditflow, at):
     home, filler = Home(small_disk / "home"), small_disk / "filler"
     shutil.copytree(undisturbed.before.root, home.root)

@@ -224,6 +224,7 @@ def test_hostile_client_ids_are_only_text(fresh, ask):
     assert set(hostile) <= {identity for (identity,) in scored}
 
 
+@pytest.mark.ordeal
 def test_outcomes_are_held_against_a_corrected_client_file_again(home, ask):
     """The outcome of a client that the first file lacked was set aside; it is taken once known."""
     path = home.inbox / "clients_2026-03.csv"
@@ -266,6 +267,7 @@ def test_file_with_its_own_label_develops_the_first_model_in_sample(fresh, ask):
     assert held_out == [(len(MODELS),)]
 
 
+@pytest.mark.ordeal
 def test_label_that_a_corrected_file_no_longer_has_is_forgotten(fresh, ask):
     outcomes = (fresh.inbox / "outcomes_2026-01.csv").read_text()
     clients = (fresh.inbox / "clients_2026-01.csv").read_text()

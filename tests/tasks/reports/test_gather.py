@@ -8,7 +8,7 @@ import pytest
 
 from creditflow.columns import ATTRIBUTE_NAMES
 from creditflow.month import Month
-from tasks.reports.gather import Expectation, gather_month, gather_overview, sample
+from tasks.reports.gather import Expectation, earlier_row, gather_month, gather_overview, sample
 
 REALISED, LIVE = Month(2005, 4), Month(2005, 5)
 
@@ -293,3 +293,10 @@ def test_sample_of_a_month_without_outcomes_is_no_larger_than_asked(
     con.execute("DELETE FROM outcomes WHERE month > '2005-04'")
     assert sample(con, Month(2005, 6), rows=5_500, seed=1).height == 5_500
     assert sample(con, Month(2005, 6), rows=5_500, seed=1, known_only=True).is_empty()
+
+
+def test_month_before_is_the_newest_with_a_file_or_a_run(con: duckdb.DuckDBPyConnection) -> None:
+    before = earlier_row(con, "2005-05")
+    assert before is not None
+    assert before == gather_overview(con)[1]
+    assert earlier_row(con, "2005-03") is None
