@@ -1,14 +1,18 @@
 """Builds the pages of one month anew, on demand: `creditflow report 2005-09`."""
 
+from typing import TYPE_CHECKING
+
 from creditflow.errors import HomeUnusable
 from creditflow.month import Month
 from flows.options import run_options
 from flows.settings import Settings
 from tasks.home import Home, locked
-from tasks.publish import Reported, rebuild_pack
+
+if TYPE_CHECKING:
+    from tasks.publish import Reported
 
 
-def rebuild(home: Home, month: Month, settings: Settings, pdf: bool) -> Reported:
+def rebuild(home: Home, month: Month, settings: Settings, pdf: bool) -> "Reported":
     """The month's pack and the overview, from what is stored.
 
     Raises:
@@ -22,6 +26,9 @@ def rebuild(home: Home, month: Month, settings: Settings, pdf: bool) -> Reported
             found="no database",
             remedy=f"Run the month first: creditflow run {month}.",
         )
+    # Not before: Prefect, which comes with it, would make a folder of its own in a home that is none.
+    from tasks.publish import rebuild_pack
+
     with locked(home, f"the pages of {month}", settings.lock_wait_seconds):
         return rebuild_pack(
             home, month, run_options(settings), settings.memory_limit, pdf=pdf, browser=settings.chromium

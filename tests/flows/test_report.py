@@ -84,5 +84,6 @@ def test_empty_home_is_one_line(tmp_path, creditflow):
     from tasks.home import Home
 
     code, said = creditflow(Home(tmp_path / "nothing"), "report", MONTH)
-    assert code == 1, said
+    assert (code, len(said.strip().splitlines())) == (1, 1), said
     assert "Run the month first" in said
+    assert not (tmp_path / "nothing").exists()
