@@ -7,7 +7,6 @@ they do, as in a recession, each rejects more often than its level says.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,21 +43,6 @@ class Test:
     p_value: float | None
     degrees: int | None = None
     reason: str | None = None
-
-
-@dataclass(frozen=True)
-class ReliabilityBin:
-    """Clients of similar PD: what was stated and what happened; `low` and `high` bound the rate."""
-
-    bin: int
-    low_pd: float
-    high_pd: float
-    clients: int
-    defaulters: int
-    mean_pd: float
-    observed_rate: float
-    low: float | None
-    high: float | None
 
 
 # ── One group of clients ────────────────────────────────────────────────────────────────────────
@@ -212,39 +196,6 @@ def brier_parts(y: ArrayLike, pd: ArrayLike, bins: int = TENTHS) -> dict[str, Me
     }
 
 
-def reliability(
-    y: ArrayLike, pd: ArrayLike, bins: int = TENTHS, level: float = LEVEL
-) -> list[ReliabilityBin]:
-    """Stated and observed rate of clients of similar PD, from the lowest PD up; none without rows.
-
-    Bins hold about equally many clients, and equal PDs share one, so that there can be fewer than `bins`.
-
-    Raises:
-        ValueError: as in `hosmer_lemeshow`.
-    """
-    labels, pds = _sorted(y, pd)
-    if not labels.size:
-        return []
-    index = equal_count_bins(pds, bins)
-    return [_bin(int(b), labels[index == b], pds[index == b], level) for b in np.unique(index)]
-
-
-def _bin(number: int, y: NDArray[Any], pd: Floats, level: float) -> ReliabilityBin:
-    defaulters = int(y.sum())
-    rate = jeffreys_interval(y.size, defaulters, level)
-    return ReliabilityBin(
-        bin=number,
-        low_pd=float(pd[0]),
-        high_pd=float(pd[-1]),
-        clients=y.size,
-        defaulters=defaulters,
-        mean_pd=float(pd.mean()),
-        observed_rate=defaulters / y.size,
-        low=rate.low,
-        high=rate.high,
-    )
-
-
 # ── Calibration by logistic regression ──────────────────────────────────────────────────────────
 
 
@@ -363,28 +314,6 @@ def _wald(weight: float, variance: float, level: float) -> Interval:
 
 def _log_odds(pd: Floats) -> Floats:
     return np.asarray(logit(np.clip(pd, _EDGE, 1 - _EDGE)))
-
-
-# ── Concentration ───────────────────────────────────────────────────────────────────────────────
-
-
-def herfindahl(counts: Sequence[float]) -> dict[str, Metric]:
-    """Herfindahl-Hirschman index of shares, and the same normalised to 0 (even) … 1 (all in one).
-
-    Source: ECB (2019), section 2.5.5.3, on the concentration of rating grades.
-
-    Raises:
-        ValueError: a count is negative or not finite.
-    """
-    sizes = np.asarray(counts, dtype=np.float64)
-    if not (np.isfinite(sizes).all() and (sizes >= 0).all()):
-        raise ValueError("a count is negative or no number")
-    if not sizes.sum() > 0:
-        return dict.fromkeys(("index", "normalised"), Metric(None, "nothing is there to be spread"))
-    index = float(((sizes / sizes.sum()) ** 2).sum())
-    if sizes.size == 1:
-        return {"index": Metric(index), "normalised": Metric(None, "one group only")}
-    return {"index": Metric(index), "normalised": Metric((index - 1 / sizes.size) / (1 - 1 / sizes.size))}
 
 
 # ── Input ───────────────────────────────────────────────────────────────────────────────────────

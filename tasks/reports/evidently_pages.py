@@ -21,6 +21,7 @@ from creditflow.columns import ATTRIBUTES, CODE_NAMES, OUTCOME
 if TYPE_CHECKING:
     import pandas as pd
     from evidently import Dataset, Report
+    from evidently.presets import DataDriftPreset
 
 # Distances, not p-values: their verdict does not change with the number of rows in a sample. They are what
 # Evidently itself takes above 1,000 rows; named here so that a small month is judged by the same measure.
@@ -156,20 +157,30 @@ def _rows_note(current: pl.DataFrame, reference: pl.DataFrame | None, whole: Who
 
 
 def _drift_html(columns: list[str], current: pl.DataFrame, reference: pl.DataFrame) -> str:
+    preset, now, then = drift_parts(columns, current, reference)
+    from evidently import Report
+
+    return _html(Report([preset]), now, then)
+
+
+def drift_parts(
+    columns: list[str], current: pl.DataFrame, reference: pl.DataFrame
+) -> tuple["DataDriftPreset", "Dataset", "Dataset"]:
+    """Evidently's preset of the drift report and both sides as it takes them."""
     silence()
-    from evidently import DataDefinition, Dataset, Report
+    from evidently import DataDefinition, Dataset
     from evidently.presets import DataDriftPreset
 
-    codes = [c for c in columns if c in CODE_NAMES]
     definition = DataDefinition(
-        numerical_columns=[c for c in columns if c not in CODE_NAMES], categorical_columns=codes
+        numerical_columns=[c for c in columns if c not in CODE_NAMES],
+        categorical_columns=[c for c in columns if c in CODE_NAMES],
     )
     preset = DataDriftPreset(columns=columns, num_method=NUMERICAL_TEST, cat_method=CATEGORICAL_TEST)
     now, then = (
         Dataset.from_pandas(to_pandas_columns(unlinked(side, columns), columns), definition)
         for side in (current, reference)
     )
-    return _html(Report([preset]), now, then)
+    return preset, now, then
 
 
 def _performance_html(current: pl.DataFrame, reference: pl.DataFrame | None) -> str:

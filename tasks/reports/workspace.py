@@ -25,7 +25,7 @@ import duckdb
 import polars as pl
 from filelock import FileLock, Timeout
 
-from creditflow.columns import CODE_NAMES, OUTCOME
+from creditflow.columns import OUTCOME
 from creditflow.errors import CreditflowError, HomeLocked, HomeUnusable
 from creditflow.month import Month
 from sql.warehouse import frame
@@ -36,10 +36,9 @@ from tasks.reports.evidently_pages import (
     NUMERICAL_TEST,
     PD_CUT,
     comparable,
+    drift_parts,
     one_class,
     silence,
-    to_pandas_columns,
-    unlinked,
 )
 from tasks.reports.gather import sample
 
@@ -387,23 +386,12 @@ class _Facts:
 
 
 def _drift(facts: _Facts, current: pl.DataFrame, reference: pl.DataFrame) -> "Snapshot | str":
-    silence()
-    from evidently import DataDefinition, Dataset
-    from evidently.metrics import RowCount
-    from evidently.presets import DataDriftPreset
-
     columns, _ = comparable(current, reference)
     if not columns:
         return "every column is empty or absent on one side"
-    codes = [name for name in columns if name in CODE_NAMES]
-    definition = DataDefinition(
-        numerical_columns=[name for name in columns if name not in CODE_NAMES], categorical_columns=codes
-    )
-    preset = DataDriftPreset(columns=columns, num_method=NUMERICAL_TEST, cat_method=CATEGORICAL_TEST)
-    now, then = (
-        Dataset.from_pandas(to_pandas_columns(unlinked(side, columns), columns), definition)
-        for side in (current, reference)
-    )
+    preset, now, then = drift_parts(columns, current, reference)
+    from evidently.metrics import RowCount
+
     return facts.run([RowCount(), preset], now, then)
 
 

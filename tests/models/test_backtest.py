@@ -19,11 +19,9 @@ from models.backtest import (
     brier_parts,
     calibration_in_the_large,
     calibration_slope,
-    herfindahl,
     hosmer_lemeshow,
     jeffreys_interval,
     jeffreys_test,
-    reliability,
     spiegelhalter,
 )
 from models.metrics import equal_count_bins
@@ -334,29 +332,14 @@ def test_skill_against_one_class_says_why(label):
     assert found["brier_reference"].value == 0
 
 
-def test_bins_of_a_reliability_curve_hold_every_client_once(sample):
-    y, pd = sample
-    bins = reliability(y, pd)
-    assert [b.bin for b in bins] == list(range(10))
-    assert (sum(b.clients for b in bins), sum(b.defaulters for b in bins)) == (y.size, y.sum())
-    for b in bins:
-        inside = (pd >= b.low_pd) & (pd <= b.high_pd)
-        assert (b.clients, b.defaulters) == (inside.sum(), y[inside].sum())
-        assert b.mean_pd == pytest.approx(pd[inside].mean())
-        rate = jeffreys_interval(b.clients, b.defaulters)
-        assert (b.observed_rate, b.low, b.high) == (rate.value, rate.low, rate.high)
-    assert reliability([], []) == []
-    (only,) = reliability([0, 1, 0], [0.2] * 3)
-    assert (only.low_pd, only.high_pd, only.clients) == (0.2, 0.2, 3)
-
-
 @given(ROWS)
 def test_parts_of_the_brier_score_add_up_within_bins(rows):
     y, pd = rows
     found = {name: metric.value for name, metric in brier_parts(y, pd).items()}
     assert found["brier"] == pytest.approx(((y - pd) ** 2).mean())
-    bins = reliability(y, pd)
-    blurred = sum(b.clients * b.mean_pd**2 - 2 * b.defaulters * b.mean_pd + b.defaulters for b in bins)
+    bins = equal_count_bins(pd)
+    stated = np.array([pd[bins == b].mean() for b in bins])
+    blurred = ((stated - y) ** 2).sum()
     assert found["reliability"] - found["resolution"] + found["uncertainty"] == pytest.approx(
         blurred / y.size, abs=1e-9
     )
@@ -372,7 +355,6 @@ def test_nothing_fails_and_the_order_of_the_rows_changes_nothing(rows, random):
         brier_parts,
         calibration_slope,
         calibration_in_the_large,
-        reliability,
     ):
         found = repr(statistic(*rows))
         assert found == repr(statistic(rows[0][order], rows[1][order]))
@@ -412,29 +394,3 @@ def test_slope_that_does_not_exist_says_why(y, pd, words):
     slope, intercept = calibration_slope(y, pd)
     assert words in slope.reason
     assert slope.reason == intercept.reason
-
-
-@pytest.mark.parametrize(
-    ("counts", "index", "normalised"),
-    [
-        ([1, 1, 1, 1], 0.25, 0.0),
-        ([5, 0], 1.0, 1.0),
-        ([3, 1], 0.625, 0.25),
-        ([7], 1.0, None),
-        ([], None, None),
-    ],
-)
-def test_herfindahl(counts, index, normalised):
-    found = herfindahl(counts)
-    assert (found["index"].value, found["normalised"].value) == (index, normalised)
-
-
-def test_herfindahl_of_a_published_example():
-    """U.S. Department of Justice, "Herfindahl-Hirschman index": 30, 30, 20 and 20 % make 2,600."""
-    assert herfindahl([30, 30, 20, 20])["index"].value == pytest.approx(0.26)
-
-
-@pytest.mark.parametrize("counts", [[-1, 2], [math.nan, 1], [math.inf, 1]])
-def test_impossible_shares_are_refused(counts):
-    with pytest.raises(ValueError, match="negative or no number"):
-        herfindahl(counts)

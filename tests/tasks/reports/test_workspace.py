@@ -19,13 +19,13 @@ from sql.publish import publish
 from sql.warehouse import open_warehouse
 from tasks.home import Home
 from tasks.reports import workspace
+from tasks.reports.evidently_pages import unlinked
 from tasks.reports.workspace import (
     SQUARED_ERROR,
     Sampling,
     ScoredMonth,
     kinds_of,
     project_id,
-    unlinked,
     update_workspace,
     workspace_folder,
 )
