@@ -158,6 +158,7 @@ def _headline(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         ("learned from", f"{months[0]} to {months[-1]}" if len(months) > 1 else months[0]),
         ("rows", f"{facts['training_rows']:,}, of which {facts['training_defaulters']:,} defaults"),
+        ("drawn from", _pool(facts["sample"])),
         ("data", f"SHA-256 {facts['training_sha256']}"),
         ("features", f"{len(features)}, attributes: {facts['attributes']}" if features else unread),
         ("calibrator", facts["calibrator"]),
@@ -170,6 +171,13 @@ def _headline(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         ("artifact", f"{facts['artifact']}: {facts['artifact_state']}"),
     ]
+
+
+def _pool(sample: dict[str, Any] | None) -> str:
+    if sample is None:
+        return "not on record"
+    limit = f"; the limit is {sample['max_rows']:,}, see the model card for what it costs"
+    return f"{sample['pool']:,} client-months" + (limit if sample["learning_curve"] else "")
 
 
 def _sections(facts: dict[str, Any]) -> list[tuple[str, "pl.DataFrame | str"]]:

@@ -353,9 +353,9 @@ class VAEAnomalyDetector(OutlierMixin, _ClassVAE):
             return lambda batch: (_deviations(network, batch)[:, scored] ** 2).mean(dim=1)
         columns = lk.ColumnLikelihood(network, scored)
         if self.criterion == "elbo":
-            return lambda batch: lk.negative_elbo(columns, batch)
+            return lambda batch: lk.negative_elbo(columns, columns.rows(batch))
         noise = torch.from_numpy(self.noise_).to(device)
-        return lambda batch: -lk.importance_weighted_bound(columns, batch, noise)
+        return lambda batch: -lk.importance_weighted_bound(columns, columns.rows(batch), noise)
 
     def _checked(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
@@ -624,8 +624,9 @@ def _class_likelihoods(
     pairs: list[list[lk.ColumnLikelihood]], batch: nw.Batch, noise: torch.Tensor
 ) -> torch.Tensor:
     """(n, 2) mean over members of each class's importance-weighted bound."""
+    rows = pairs[0][0].rows(batch)
     bounds = [
-        torch.stack([lk.importance_weighted_bound(columns, batch, drawn) for columns in pair], dim=1)
+        torch.stack([lk.importance_weighted_bound(columns, rows, drawn) for columns in pair], dim=1)
         for pair, drawn in zip(pairs, noise, strict=True)
     ]
     return torch.stack(bounds).mean(dim=0)

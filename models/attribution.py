@@ -23,16 +23,15 @@ Science 18, P64–79),
     φ_j = v (o_j − z_j) ∫₀¹ ∏_{k≠j} (z_k (1 − t) + o_k t) dt,
 
 of a polynomial of degree m − 1, which Gauss–Legendre quadrature on ⌈m/2⌉ points integrates exactly. A client
-enters through the outcomes of the tree's splits alone, and a tree of 12 leaves has 11 of them: so each of the
-2^11 outcomes is tabulated once, and explaining a client takes 11 comparisons, and one look-up a player, per
-tree. On 300 such trees a million clients take 3 seconds of one core by the groups of the reasons and 7 by
-column; shap's TreeExplainer, compiled C that knows no groups, takes 230, and gives the same values by column
-to 1e-14. Hence shap is no dependency.
+enters through the outcomes of the tree's splits alone, which are tabulated (`models.trees`): explaining a
+client takes 11 comparisons, and one look-up a player, per tree. On 300 such trees a million clients take 3
+seconds of one core by the groups of the reasons and 7 by column; shap's TreeExplainer, compiled C that knows
+no groups, takes 230, and gives the same values by column to 1e-14. Hence shap is no dependency.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -45,6 +44,18 @@ from sklearn.preprocessing import StandardScaler
 from creditflow.errors import UsageError
 from models.baselines import RankPreparation
 from models.blend import BlendClassifier
+from models.trees import (
+    Leaf,
+    Splits,
+    Workspace,
+    gaps_in,
+    leaves_of,
+    parts_of,
+    refuse_categorical,
+    refuse_depth,
+    splits_of,
+    went_left,
+)
 from models.vae import VAEClassifier
 
 Floats = NDArray[np.float64]
@@ -52,11 +63,6 @@ Players = NDArray[np.intp]
 
 # Rows at a time: bounds the memory, and keeps a block's columns near the processor.
 BLOCK = 32_768
-
-# At most 2^12 outcomes are tabulated together; a tree with more splits is cut into sets of leaves.
-TABLE_SPLITS = 12
-# A single leaf further down than this would need too large a table.
-SPLITS_MAX = 16
 
 
 @dataclass(frozen=True)
@@ -239,33 +245,14 @@ class _LinearExplainer:
 
 
 @dataclass(frozen=True)
-class _Condition:
-    """A split on the way to a leaf: which node, which way, and the share of its training rows gone there."""
-
-    node: int
-    left: bool
-    share: float
-
-
-@dataclass(frozen=True)
-class _Leaf:
-    value: float
-    path: tuple[_Condition, ...]
-
-    @property
-    def share(self) -> float:
-        return math.prod(condition.share for condition in self.path)
-
-
-@dataclass(frozen=True)
 class _Table:
     """Leaves tabulated together.
 
-    splits: the s nodes whose outcomes decide about these leaves, bit 0 (the row goes left at it) first.
-    players: the m players at these nodes. values: (m, 2^s), what each adds under each outcome.
+    splits: those whose outcomes decide about these leaves. players: the m players at these splits.
+    values: (m, 2^s), what each adds under each outcome.
     """
 
-    splits: tuple[int, ...]
+    splits: Splits
     players: tuple[int, ...]
     values: Floats
 
@@ -274,114 +261,52 @@ class _TreesExplainer:
     """Shapley values of histogram gradient boosting under the path-dependent expectation."""
 
     def __init__(self, classifier: HistGradientBoostingClassifier, players: Players) -> None:
-        if classifier.is_categorical_ is not None:
-            # scikit-learn moves categorical columns to the front and codes them anew.
-            _refuse_steps("boosted trees", [classifier], "no categorical columns: codes are read as numbers")
+        refuse_categorical(classifier)
         self.players = _count(players)
-        self._trees = []
+        self._trees: list[list[_Table]] = []
         self.base = float(classifier._baseline_prediction[0, 0])
         for (predictor,) in classifier._predictors:
             nodes = predictor.nodes
-            leaves = list(_leaves(nodes))
+            leaves = list(leaves_of(nodes))
             self.base += sum(leaf.value * leaf.share for leaf in leaves)
-            self._trees.append((nodes, [_table(part, nodes, players) for part in _parts(leaves)]))
+            self._trees.append([_table(part, nodes, players) for part in parts_of(leaves)])
 
     def values(self, X: Floats) -> Floats:
         columns = np.asfortranarray(X).T
-        # Looked for once: comparisons need no second thought about columns without gaps.
-        gaps = np.isnan(columns).max(axis=1, initial=False)
+        gaps, work = gaps_in(columns), Workspace(len(X))
         total = np.zeros((self.players, len(X)))
-        work = _Workspace(len(X))
-        for nodes, tables in self._trees:
-            for table in tables:
-                outcome = work.outcome(columns, gaps, nodes[list(table.splits)])
-                for player, values in zip(table.players, table.values, strict=True):
-                    np.take(values, outcome, out=work.gathered, mode="clip")
-                    total[player] += work.gathered
+        for table in chain.from_iterable(self._trees):
+            outcome = work.outcome(columns, gaps, table.splits)
+            for player, values in zip(table.players, table.values, strict=True):
+                np.take(values, outcome, out=work.gathered, mode="clip")
+                total[player] += work.gathered
         return total.T
 
 
-class _Workspace:
-    """Arrays that every tree of a block writes over: fresh ones would cost more than what is computed."""
-
-    def __init__(self, rows: int) -> None:
-        self.gathered = np.empty(rows)
-        self._left = np.empty(rows, dtype=bool)
-        self._bits = np.empty(rows, dtype=np.uint16)
-        self._outcome = np.empty(rows, dtype=np.intp)
-
-    def outcome(self, columns: Floats, gaps: Any, splits: np.ndarray) -> NDArray[np.intp]:
-        """(n,) which of the 2^s outcomes of the splits each row has."""
-        self._bits[:] = 0
-        for split in splits[::-1]:
-            column = columns[split["feature_idx"]]
-            np.less_equal(column, split["num_threshold"], out=self._left)
-            if gaps[split["feature_idx"]] and split["missing_go_to_left"]:
-                self._left |= np.isnan(column)
-            np.add(self._bits, self._bits, out=self._bits)
-            np.bitwise_or(self._bits, self._left, out=self._bits)
-        self._outcome[:] = self._bits
-        return self._outcome
-
-
-def _leaves(nodes: np.ndarray, node: int = 0, path: tuple[_Condition, ...] = ()) -> Iterator[_Leaf]:
-    """The leaves of a tree, from left to right."""
-    here = nodes[node]
-    if here["is_leaf"]:
-        yield _Leaf(float(here["value"]), path)
-        return
-    for child, left in ((int(here["left"]), True), (int(here["right"]), False)):
-        share = float(nodes[child]["count"] / here["count"])
-        yield from _leaves(nodes, child, (*path, _Condition(node, left, share)))
-
-
-def _parts(leaves: Sequence[_Leaf]) -> Iterator[list[_Leaf]]:
-    """Leaves, neighbours together, with at most `TABLE_SPLITS` splits a part."""
-    part: list[_Leaf] = []
-    for leaf in leaves:
-        if part and len(_splits([*part, leaf])) > TABLE_SPLITS:
-            yield part
-            part = []
-        part.append(leaf)
-    yield part
-
-
-def _splits(leaves: Sequence[_Leaf]) -> tuple[int, ...]:
-    return tuple(sorted({condition.node for leaf in leaves for condition in leaf.path}))
-
-
-def _table(leaves: Sequence[_Leaf], nodes: np.ndarray, players: Players) -> _Table:
-    splits = _splits(leaves)
-    if len(splits) > SPLITS_MAX:
-        raise UsageError(
-            "explanation of boosted trees",
-            expected=f"at most {SPLITS_MAX} splits on the way to a leaf",
-            found=f"{len(splits)}",
-            remedy="Limit the depth of the trees.",
-        )
+def _table(leaves: Sequence[Leaf], nodes: np.ndarray, players: Players) -> _Table:
+    splits = splits_of(leaves)
+    refuse_depth(splits)
     player_of = {node: int(players[nodes[node]["feature_idx"]]) for node in splits}
     met = tuple(sorted(set(player_of.values())))
-    # (s, 2^s): under which outcomes a row goes left at each split.
-    left = (np.arange(2 ** len(splits)) >> np.arange(len(splits))[:, None]) & 1 == 1
-    went_left = dict(zip(splits, left, strict=True))
+    left = went_left(splits)
     values = np.zeros((len(met), 2 ** len(splits)))
     for leaf in leaves:
-        for player, added in _leaf_values(leaf, player_of, went_left):
+        for player, added in _leaf_values(leaf, player_of, left):
             values[met.index(player)] += added
-    return _Table(splits, met, values)
+    return _Table(Splits.of(nodes, splits), met, values)
 
 
 def _leaf_values(
-    leaf: _Leaf, player_of: dict[int, int], went_left: dict[int, NDArray[np.bool_]]
+    leaf: Leaf, player_of: dict[int, int], left: dict[int, NDArray[np.bool_]]
 ) -> Iterator[tuple[int, Floats]]:
     """Each player on the path and the (2^s,) values that this leaf gives it under every outcome."""
     found = sorted({player_of[condition.node] for condition in leaf.path})
-    code = np.zeros(next(iter(went_left.values()), np.zeros(1)).shape, dtype=np.intp)
+    code = np.zeros(next(iter(left.values()), np.zeros(1)).shape, dtype=np.intp)
     shares = np.ones(len(found))
     for position, player in enumerate(found):
         own = [condition for condition in leaf.path if player_of[condition.node] == player]
         shares[position] = np.prod([condition.share for condition in own])
-        satisfied = np.logical_and.reduce([went_left[c.node] == c.left for c in own])
+        satisfied = np.logical_and.reduce([left[c.node] == c.left for c in own])
         code |= satisfied.astype(np.intp) << position
     for player, values in zip(found, leaf.value * shapley_values(shares), strict=True):
         yield player, values[code]

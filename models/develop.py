@@ -27,13 +27,14 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from creditflow.columns import ATTRIBUTE_NAMES, CLIENT_ID, OUTCOME
-from creditflow.errors import TrainingDiverged, TrainingRefused
-from models.blend import BlendClassifier, blend_probabilities
+from creditflow.errors import TrainingRefused
+from models.blend import BlendClassifier
 from models.calibration import CalibratorChoice, choose_calibrator
 from models.cost import Costs, CutOff, theoretical_cut_off
 from models.features import FeatureSet, Policy, attribute_matrix
 from models.metrics import Metric, classification_metrics
-from models.registry import MODELS, ModelSpec, raw_score
+from models.registry import MODELS, ModelSpec
+from models.scoring import SetScorer
 from models.stability import ReferenceBins, attribute_bins, reference_bins
 
 MONTH = "month"
@@ -45,8 +46,6 @@ TRAINING_ROWS_MIN = 200
 CLASS_CLIENTS_MIN = 50
 REFERENCE_ROWS_MAX = 50_000
 CHUNK_ROWS = 65_536
-# Matrix products work in tiles of rows, and the last, partly filled tile rounds otherwise than a full one.
-TILE_ROWS = 64
 
 Floats = NDArray[np.float64]
 
@@ -116,83 +115,46 @@ class DevelopedModel:
         return score_models({self.name: self}, frame, chunk_rows)[self.name]
 
 
-def score_models(
-    models: Mapping[str, DevelopedModel], frame: pl.DataFrame, chunk_rows: int = CHUNK_ROWS
-) -> dict[str, pl.DataFrame]:
-    """Score clients by several models of one set, a chunk at a time, so that memory stays bounded.
+class ClientScorer:
+    """Models of one set by name, prepared once to score any number of frames.
 
     Features are computed once for all models, and a blend takes the scores of its members where they are
     among the models.
-
-    Args:
-        models: by name, all of the same feature set.
-        frame: (n,) clients with the attributes that the features are made from; other columns are ignored.
-        chunk_rows: rows held as a feature matrix at a time.
-
-    Returns:
-        For each model (n,) rows in the order of `frame`: score (raw, higher = riskier) and pd (calibrated).
-
-    Raises:
-        HeaderRefused, ContentRefused: the frame is refused as in `FeatureSet.matrix`.
-        TrainingDiverged: a score is not finite.
     """
-    features = next(iter(models.values())).features
-    estimators = {name: model.estimator for name, model in models.items()}
-    chunks = [raw_scores(estimators, features.matrix(part)) for part in _chunks(frame, chunk_rows)]
-    joined = {name: np.concatenate([c[name] for c in chunks]) if chunks else np.empty(0) for name in models}
-    return {
-        name: pl.DataFrame({SCORE: score, "pd": models[name].calibration.calibrator.predict(score)})
-        for name, score in joined.items()
-    }
+
+    def __init__(self, models: Mapping[str, DevelopedModel]) -> None:
+        """`models` are all of the same feature set."""
+        self._features = next(iter(models.values())).features
+        self._calibrators = {name: model.calibration.calibrator for name, model in models.items()}
+        self._scorer = SetScorer({name: model.estimator for name, model in models.items()})
+
+    def __call__(self, frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
+        """Score clients, all held in memory as a feature matrix: pass parts of a large frame.
+
+        Args:
+            frame: (n,) clients with the attributes that the features are made from, other columns ignored.
+
+        Returns:
+            For each model (n,) rows in the order of `frame`: score (raw, higher is riskier), pd (calibrated)
+
+        Raises:
+            HeaderRefused, ContentRefused: the frame is refused as in `FeatureSet.matrix`.
+            TrainingDiverged: a score is not finite.
+        """
+        scores = self._scorer(self._features.matrix(frame))
+        return {
+            name: pl.DataFrame({SCORE: score, "pd": self._calibrators[name].predict(score)})
+            for name, score in scores.items()
+        }
 
 
-def raw_scores(estimators: Mapping[str, Any], matrix: np.ndarray) -> dict[str, Floats]:
-    """Raw scores (n,) of each model on a feature matrix (n, p): higher = riskier.
-
-    Rows are padded to whole tiles, so that a client's score is the same to the last digit alone and among
-    a million.
-
-    Raises:
-        TrainingDiverged: a score is not finite.
-    """
-    rows = len(matrix)
-    padding = np.repeat(matrix[-1:], -rows % TILE_ROWS, axis=0)
-    # Estimators read whole columns: the padded copy keeps each column contiguous.
-    padded = np.asfortranarray(np.concatenate([matrix, padding])) if len(padding) else matrix
-    scores: dict[str, Floats] = {}
-    for name in sorted(estimators, key=list(MODELS).index):
-        found = _raw_score(MODELS[name], estimators[name], padded, estimators, scores)
-        scores[name] = np.asarray(found, dtype=np.float64)
-    return {name: _finite(name, scores[name][:rows]) for name in estimators}
-
-
-def _raw_score(
-    spec: ModelSpec,
-    estimator: Any,
-    matrix: np.ndarray,
-    others: Mapping[str, Any],
-    scores: Mapping[str, Floats],
-) -> Floats:
-    if not spec.members:
-        return raw_score(estimator, matrix)
-    # The very estimator of the set, not merely one of its name: that could be another version's.
-    members = {name: estimator.estimators_[name] for name in spec.members}
-    known = [
-        scores[name] if others.get(name) is member else raw_score(member, matrix)
-        for name, member in members.items()
-    ]
-    return blend_probabilities(known)
-
-
-def _finite(name: str, score: Floats) -> Floats:
-    if np.isfinite(score).all():
-        return score
-    raise TrainingDiverged(
-        f"model {name}",
-        expected="a finite score for every client",
-        found=f"{int((~np.isfinite(score)).sum()):,} of {score.size:,} that are not",
-        remedy="Retrain the model; if it happens again, leave it out of the settings.",
-    )
+def score_models(
+    models: Mapping[str, DevelopedModel], frame: pl.DataFrame, chunk_rows: int = CHUNK_ROWS
+) -> dict[str, pl.DataFrame]:
+    """Score clients once by several models of one set, as `ClientScorer`, `chunk_rows` at a time."""
+    scorer = ClientScorer(models)
+    chunks = [scorer(part) for part in _chunks(frame, chunk_rows)] or [scorer(frame)]
+    return {name: pl.concat([chunk[name] for chunk in chunks]) for name in models}
 
 
 def _chunks(frame: pl.DataFrame, rows: int) -> Iterator[pl.DataFrame]:
@@ -282,9 +244,8 @@ class _Development:
 
     def score(self, estimators: Mapping[str, Any]) -> dict[str, tuple[Floats, Floats]]:
         """Raw scores of the calibration rows and of the held-out rows, by model."""
-        calibration, held_out = (
-            raw_scores(estimators, part[0]) for part in (self.calibration, self.held_out)
-        )
+        scorer = SetScorer(estimators)
+        calibration, held_out = (scorer(part[0]) for part in (self.calibration, self.held_out))
         return {name: (calibration[name], held_out[name]) for name in estimators}
 
 
@@ -336,7 +297,7 @@ def split(frame: pl.DataFrame, seed: int) -> Parts:
     Neither the order of the rows nor that of the columns matters.
     """
     ordered = in_content_order(frame)
-    clients = ordered.group_by(CLIENT_ID).agg(pl.col(OUTCOME).max()).sort(CLIENT_ID)
+    clients = _clients_of(ordered)
     others, held_out = _draw(clients, HELD_OUT_SHARE, seed)
     fit, calibration = _draw(others, CALIBRATION_SHARE / (1 - HELD_OUT_SHARE), seed)
     return Parts(*(_rows_of(ordered, chosen) for chosen in (fit, calibration, held_out)))
@@ -347,6 +308,16 @@ def _draw(clients: pl.DataFrame, share: float, seed: int) -> tuple[pl.DataFrame,
         np.arange(clients.height), test_size=share, random_state=seed, stratify=clients[OUTCOME].to_numpy()
     )
     return clients[np.sort(rest)], clients[np.sort(drawn)]
+
+
+def halved(ordered: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """The rows of half of the clients, drawn like the parts, in the order given."""
+    return _rows_of(ordered, _draw(_clients_of(ordered), 0.5, seed)[0])
+
+
+def _clients_of(ordered: pl.DataFrame) -> pl.DataFrame:
+    """Clients, and whether they ever defaulted."""
+    return ordered.group_by(CLIENT_ID).agg(pl.col(OUTCOME).max()).sort(CLIENT_ID)
 
 
 def _rows_of(ordered: pl.DataFrame, clients: pl.DataFrame) -> pl.DataFrame:

@@ -416,11 +416,40 @@ class _Descent:
 # ---- Folded for scoring ----------------------------------------------------------------------------------
 
 
+class Layer:
+    """A trained linear layer with its activation, laid out for products of rows (n, inputs).
+
+    On the CPU the products are oneDNN's, with the activation in the same pass: they use wider registers than
+    torch's default on many processors, which makes them twice as fast. The operator is the one that torch's
+    own compiler writes into its programs.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, activation: Literal["none", "relu", "swish"]) -> None:
+        self.bias, self.activation = bias, activation
+        self.packed = weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, None) if self.packed else weight
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        if self.packed:
+            return torch.ops.mkldnn._linear_pointwise(rows, self.weight, self.bias, self.activation, [], "")
+        return _ACTIVATIONS[self.activation](functional.linear(rows, self.weight, self.bias))
+
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "none": lambda x: x,
+    "relu": functional.relu,
+    "swish": functional.silu,
+}
+
+
 class Member(NamedTuple):
     """One member as a plain ReLU network: layers of (weight, bias), and the layer that gives its log-odds."""
 
     layers: tuple[tuple[Tensor, Tensor], ...]
     head: tuple[Tensor, Tensor]
+
+    def laid_out(self) -> tuple[Layer, ...]:
+        return (*(Layer(*layer, "relu") for layer in self.layers), Layer(*self.head, "none"))
 
 
 class Folded:
@@ -438,21 +467,16 @@ class Folded:
         each = self.network.shape.members
         share = 1 / (each * len(networks))
         self.members = tuple(_member(net, k, share) for net in networks for k in range(each))
-        # oneDNN's products use wider registers than the default ones on many processors.
-        first = self.members[0].head[0]
-        self.packed = first.device.type == "cpu" and torch.backends.mkldnn.is_available()
-        self.ready = tuple(map(_packed, self.members)) if self.packed else self.members
+        self.ready = [member.laid_out() for member in self.members]
 
     def logit(self, inputs: Tensor) -> Tensor:
         """(n,) log-odds of the second class."""
-        rows = inputs.to_mkldnn() if self.packed else inputs
         total = inputs.new_zeros(len(inputs), 1)
-        for layers, head in self.ready:
-            hidden = rows
+        for layers in self.ready:
+            hidden = inputs
             for layer in layers:
-                hidden = functional.linear(hidden, *layer).relu_()
-            part = functional.linear(hidden, *head)
-            total += part.to_dense() if self.packed else part
+                hidden = layer(hidden)
+            total += hidden
         return total.squeeze(1)
 
     def contributions(self, inputs: Tensor, reference: Tensor) -> Tensor:
@@ -483,9 +507,22 @@ def _member(network: Network, k: int, share: float) -> Member:
     return Member(tuple(layers), (vector.float()[None], constant.float()[None]))
 
 
-def _packed(member: Member) -> Member:
-    layers = tuple((weight.to_mkldnn(), bias.to_mkldnn()) for weight, bias in member.layers)
-    return Member(layers, (member.head[0].to_mkldnn(), member.head[1].to_mkldnn()))
+class FoldedEncoder:
+    """The encoder of a trained network of one member: latent mean and log-variance from one product."""
+
+    def __init__(self, network: Network) -> None:
+        last = (network.mean, network.log_variance)
+        joined = (torch.cat([part.weight for part in last]), torch.cat([part.bias for part in last]))
+        hidden = [Layer(layer.weight, layer.bias, "relu") for layer in network.encoder]
+        self.layers = [*hidden, Layer(*joined, "none")]
+        self.latent_dim = network.shape.latent_dim
+
+    def __call__(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Latent mean and log-variance, both (n, latent_dim), of (n, width) inputs."""
+        for layer in self.layers:
+            inputs = layer(inputs)
+        mean, log_variance = inputs.split(self.latent_dim, dim=1)
+        return mean, log_variance.clamp(*LOG_VARIANCE)
 
 
 def _multipliers(member: Member, inputs: Tensor, reference: Tensor) -> Tensor:

@@ -10,9 +10,7 @@ fit. Scoring draws no random number and always runs on blocks of `BLOCK` rows, t
 client's score is the same to the last digit whether scored alone or among a million, in any order.
 """
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -30,9 +28,9 @@ from sklearn.utils.validation import check_is_fitted, check_scalar, validate_dat
 from creditflow.errors import ArtifactCorrupt, ArtifactNewer
 from models import network as nw
 from models.preprocessing import Encoding, binary_labels
+from models.threads import in_threads
 
 BLOCK = 2048
-WORKERS = 4
 STATE_FORMAT = 2
 
 Likelihood = Literal["mixed", "gaussian"]
@@ -368,22 +366,13 @@ def over_blocks(X: np.ndarray, score: Callable[[np.ndarray], np.ndarray]) -> np.
     def fill(start: int) -> None:
         scores[start : start + BLOCK] = found(start)
 
-    if starts:
-        workers = min(_processors(), WORKERS, len(starts))
-        with ThreadPoolExecutor(workers, "score", initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            list(pool.map(fill, starts))
+    for _ in in_threads(fill, starts):
+        pass
     return scores
 
 
 def _as_array(found: torch.Tensor) -> np.ndarray:
     return found.cpu().numpy()
-
-
-def _processors() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _padded(block: np.ndarray) -> np.ndarray:

@@ -4,12 +4,17 @@ The version of a set follows from what went into it (training data, code, seed, 
 developed twice is the same version, bit by bit. Its best model is the challenger; it becomes champion through
 the promotion gate (`tasks.gate`). A set that the gate refused stays in the registry and can be promoted by
 hand.
+
+Where more client-months have outcomes than a set may learn from, a sample is drawn: each stratum of month and
+outcome gives its share (`models.sample.allocate`), and within a stratum those with the smallest lots are
+taken, a seeded hash of month and client. So the same pool gives the same sample on any machine, whatever the
+order of rows and the number of threads, and memory follows the sample.
 """
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +29,7 @@ from tasks.derived import learned_contents
 from tasks.gate import check_rows, hold
 from tasks.home import Home
 from tasks.ledger import NEVER_BEFORE, now
+from tasks.options import Options
 from tasks.stage import Run, stage
 
 if TYPE_CHECKING:
@@ -96,19 +102,20 @@ def _retrain(run: Run, decision: Decision) -> Developed:
     from models.develop import choose_champion, training_sha256
     from models.develop import develop as fit_set
 
-    data = _training_data(run, decision.training_months)
+    data, sample = training_data(run, decision.training_months)
     data_sha256 = training_sha256(data)
     version = set_version(run, data_sha256)
     options = run.options
     costs = Costs(options.cost_missed_default, options.cost_refused_good)
     fitted = fit_set(data, seed=options.seed, attributes=options.attributes, costs=costs)
     challenger = Champion(choose_champion(fitted), version, run.month)
-    verdict, sample = hold(run, decision, data, next(m for m in fitted if m.name == challenger.model))
+    verdict, judged = hold(run, decision, data, next(m for m in fitted if m.name == challenger.model))
     reason = f"{decision.reason} {challenger} was developed. {verdict.reason}"
-    checks = check_rows(run, decision, challenger, verdict, sample)
+    checks = check_rows(run, decision, challenger, verdict, judged)
     files = _training_files(run, decision.training_months)
     learned = {"training_files": files, "training_months": [str(m) for m in decision.training_months]}
-    rows = [_save(run, model, version, data_sha256) | learned for model in fitted]
+    told = _told(sample, data, options)
+    rows = [_save(run, model, version, data_sha256, told) | learned for model in fitted]
     champion = challenger if verdict.promoted else decision.champion
     with open_warehouse(run.home.warehouse, memory_limit=run.memory_limit) as con, transaction(con):
         _write_models(con, version, rows, held_out_rows(run.month, version, fitted))
@@ -118,17 +125,6 @@ def _retrain(run: Run, decision: Decision) -> Developed:
         if verdict.promoted:
             _write_promotion(con, run, decision, challenger, verdict.reason)
     return Developed(decision.verdict, champion, reason, data.height)
-
-
-def _training_data(run: Run, months: Sequence[Month]) -> pl.DataFrame:
-    with open_warehouse(run.home.warehouse, memory_limit=run.memory_limit) as con:
-        return frame(
-            con,
-            "training_frame",
-            months=[str(month) for month in months],
-            seed=str(run.options.seed),
-            max_rows=run.options.training_max_rows,
-        )
 
 
 def set_version(run: Run, data_sha256: str) -> str:
@@ -156,12 +152,19 @@ def _training_files(run: Run, months: Sequence[Month]) -> str:
         return json.dumps(learned_contents(con, [str(month) for month in months]), sort_keys=True)
 
 
-def _save(run: Run, model: "DevelopedModel", version: str, data_sha256: str) -> dict[str, Any]:
+def _save(
+    run: Run, model: "DevelopedModel", version: str, data_sha256: str, sample: dict[str, Any]
+) -> dict[str, Any]:
     """Keeps the artifact and returns its row of the table `models`."""
     from models.artifacts import save
 
     folder = artifact_folder(run.home, version, model.name)
-    facts = {"version": version, "training_sha256": data_sha256, "code_version": run.code_version}
+    facts = {
+        "version": version,
+        "training_sha256": data_sha256,
+        "code_version": run.code_version,
+        "sample": sample,
+    }
     return {
         "model": model.name,
         "version": version,
@@ -200,6 +203,77 @@ def held_out_rows(month: Month, version: str, fitted: Sequence["DevelopedModel"]
         for model in fitted
         for name, metric in model.held_out.items()
     ]
+
+
+# ── The sample ──────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Client-months of one month and outcome: how many have an outcome, and how many are learned from."""
+
+    month: str
+    defaulted: int
+    pool: int
+    sample: int
+
+
+def training_data(run: Run, months: Sequence[Month]) -> tuple[pl.DataFrame, list[Sampled]]:
+    """Client-months with their outcomes, by month and client, at most `training_max_rows` of them.
+
+    Returns:
+        The rows, and what each stratum of month and outcome holds and gave.
+    """
+    names, seed = sorted(str(month) for month in months), str(run.options.seed)
+    with open_warehouse(run.home.warehouse, memory_limit=run.memory_limit) as con:
+        # A month at a time: the join's hash table is then as large as a month, and not as the pool.
+        counted = [
+            frame(con, "training_strata", month=m, seed=seed).select(pl.lit(m).alias("month"), pl.all())
+            for m in names
+        ]
+        strata = _strata(pl.concat(counted), run.options.training_max_rows)
+        parts = [frame(con, "training_frame", month=m, seed=seed, **_wanted(strata, m)) for m in names]
+    told = [Sampled(*row) for row in strata.select("month", "defaulted", "pool", "sample").iter_rows()]
+    return pl.concat(parts), told
+
+
+def _strata(counted: pl.DataFrame, most: int) -> pl.DataFrame:
+    """Rows that each month and outcome gives, and the last lot range that they reach into."""
+    from models.sample import allocate
+
+    pool = counted.group_by("month", "defaulted", maintain_order=True).agg(pool=pl.col("rows").sum())
+    given = allocate({(m, d): n for m, d, n in pool.iter_rows()}, most)
+    strata = pool.with_columns(sample=pl.Series(list(given.values()), dtype=pl.Int64))
+    up_to = pl.col("rows").cum_sum().over("month", "defaulted")
+    reached = counted.join(strata, on=["month", "defaulted"]).filter(
+        up_to - pl.col("rows") < pl.col("sample")
+    )
+    last = reached.group_by("month", "defaulted").agg(last_range=pl.col("lot_range").max())
+    return strata.join(last, on=["month", "defaulted"], how="left", maintain_order="left")
+
+
+def _wanted(strata: pl.DataFrame, month: str) -> dict[str, int]:
+    """Parameters of the query `training_frame`; an outcome that a month lacks gives no row."""
+    by_outcome = {row["defaulted"]: row for row in strata.filter(month=month).iter_rows(named=True)}
+    wanted = {}
+    for outcome, name in enumerate(("paid", "defaulted")):
+        row = by_outcome.get(outcome, {})
+        wanted[f"rows_{name}"] = row.get("sample", 0)
+        wanted[f"last_range_{name}"] = row.get("last_range") or 0
+    return wanted
+
+
+def _told(strata: Sequence[Sampled], data: pl.DataFrame, options: Options) -> dict[str, Any]:
+    """What the artifacts say of the sample; what it costs, where it was cut."""
+    from models.sample import bound_on_loss, learning_curve
+
+    pool = sum(stratum.pool for stratum in strata)
+    told = {"max_rows": options.training_max_rows, "pool": pool, "strata": [asdict(s) for s in strata]}
+    if pool <= data.height:
+        return told | {"learning_curve": None, "auc_loss_at_most": None}
+    curve = learning_curve(data, seed=options.seed, attributes=options.attributes)
+    bound = bound_on_loss(curve[1], pool, data.height)
+    return told | {"learning_curve": [asdict(step) for step in curve], "auc_loss_at_most": bound}
 
 
 # ── Writing ─────────────────────────────────────────────────────────────────────────────────────

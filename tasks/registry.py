@@ -235,7 +235,7 @@ def _artifact_facts(home: Home, row: dict[str, Any]) -> dict[str, Any]:
         model = load(folder, row["manifest_sha256"])
         manifest = read_manifest(folder, row["manifest_sha256"])
     except ArtifactError as error:
-        names = ("features", "settings", "packages", "calibration", "cut_off_facts")
+        names = ("features", "settings", "packages", "calibration", "cut_off_facts", "sample")
         return {"artifact_state": str(error)} | dict.fromkeys(names)
     return {
         "artifact_state": "every sum matches, and it scores its reference rows as recorded",
@@ -244,6 +244,8 @@ def _artifact_facts(home: Home, row: dict[str, Any]) -> dict[str, Any]:
         "packages": manifest["packages"],
         "calibration": _calibration_facts(model),
         "cut_off_facts": asdict(model.cut_off),
+        # Artifacts of earlier releases do not have it.
+        "sample": manifest["facts"].get("sample"),
     }
 
 

@@ -111,6 +111,48 @@ def _setting(name: str, value: Any) -> str:
     return f"{short} {value}"
 
 
+# --- Training data --------------------------------------------------------------------------------
+
+
+def drawn_from(artifact: Artifact) -> str:
+    """Whether the model learned from every client-month with an outcome, or from how large a sample."""
+    sample = _sample(artifact)
+    if sample is None:
+        return "Not on record: the artifact is of an earlier release."
+    if sample["learning_curve"] is None:
+        return f"All {sample['pool']:,} client-months with outcomes."
+    rows = sum(stratum["sample"] for stratum in sample["strata"])
+    return (
+        f"{rows:,} of {sample['pool']:,} client-months with outcomes: each month and outcome gave its share. "
+        + _cost_of(sample, rows)
+    )
+
+
+def _cost_of(sample: dict[str, Any], rows: int) -> str:
+    """What the rows that were left out would have added, as far as that can be told."""
+    half, bound = sample["learning_curve"][1], sample["auc_loss_at_most"]
+    if half["loss_low"] is None or bound is None:
+        return "What that costs could not be measured on the held-out clients."
+    return (
+        f"Half of the {rows:,} would cost logistic regression {half['loss']:.4f} ({half['loss_low']:.4f} to "
+        f"{half['loss_high']:.4f}) of held-out ROC AUC; if no further doubling adds more than that, all "
+        f"would add at most {bound:.4f}."
+    )
+
+
+def drawn_by_month(artifact: Artifact) -> list[tuple[str, list[int]]]:
+    """(month, paid in pool and sample, defaulted in pool and sample) of a sample that was cut."""
+    sample = _sample(artifact)
+    if not sample or sample["learning_curve"] is None:
+        return []
+    months: dict[str, list[int]] = {}
+    for stratum in sample["strata"]:
+        row = months.setdefault(stratum["month"], [0, 0, 0, 0])
+        at = 2 * stratum["defaulted"]
+        row[at : at + 2] = [stratum["pool"], stratum["sample"]]
+    return list(months.items())
+
+
 # --- Limits ---------------------------------------------------------------------------------------
 
 
@@ -147,6 +189,10 @@ def _few_defaulters(artifact: Artifact) -> list[str]:
     if held_out is None or held_out >= 500:
         return []
     return [f"Only {held_out:,} defaulters were held out: its figures are uncertain in the second decimal."]
+
+
+def _sample(artifact: Artifact) -> dict[str, Any] | None:
+    return artifact.manifest.get("facts", {}).get("sample")
 
 
 def _held_out_doubt(card: Card) -> list[str]:

@@ -17,12 +17,12 @@ from threadpoolctl import threadpool_limits
 
 from creditflow.columns import OUTCOME
 from creditflow.errors import UsageError
-from models import attribution as at
 from models.anomaly import VAEAnomalyDetector
-from models.attribution import contributions, prepare, shapley_values, unexplained
+from models.attribution import attribute, contributions, prepare, shapley_values, unexplained
 from models.baselines import make_gradient_boosting, make_logistic, make_logistic_smote, make_study_logistic
 from models.blend import BlendClassifier
 from models.features import FeatureSet
+from models.trees import SPLITS_MAX
 from models.vae import VAEClassifier
 
 FEATURES = FeatureSet()
@@ -76,9 +76,9 @@ def test_base_and_contributions_add_up_to_the_log_odds(
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_row_alone_is_the_row_among_many(kind: str, fitted: dict[str, Any], X: np.ndarray) -> None:
     explainer = prepare(fitted[kind], X.shape[1], GROUPS)
-    together = at.attribute(explainer, X[:200]).values
+    together = attribute(explainer, X[:200]).values
     for row in (0, 17, 199):
-        np.testing.assert_array_equal(at.attribute(explainer, X[row : row + 1]).values[0], together[row])
+        np.testing.assert_array_equal(attribute(explainer, X[row : row + 1]).values[0], together[row])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -87,7 +87,7 @@ def test_order_of_memory_and_size_of_blocks_change_nothing(
 ) -> None:
     rows = X[:300]
     once = contributions(fitted[kind], np.asfortranarray(rows), GROUPS).values
-    monkeypatch.setattr(at, "BLOCK", 64)
+    monkeypatch.setattr("models.attribution.BLOCK", 64)
     np.testing.assert_array_equal(
         contributions(fitted[kind], np.ascontiguousarray(rows), GROUPS).values, once
     )
@@ -258,7 +258,7 @@ def test_a_column_that_no_tree_splits_on_adds_nothing() -> None:
 def test_trees_too_large_for_one_table_are_cut_into_several() -> None:
     model, X = small_trees(9, rows=2_000, max_iter=2, max_leaf_nodes=60, min_samples_leaf=2, max_depth=10)
     explainer = prepare(model, X.shape[1])
-    assert max(len(tables) for _, tables in explainer._trees) > 3  # type: ignore[attr-defined]
+    assert max(len(tables) for tables in explainer._trees) > 3  # type: ignore[attr-defined]
     found = explainer.values(X[:2])
     np.testing.assert_allclose(explainer.base + found.sum(axis=1), model.decision_function(X[:2]), atol=1e-12)
     for x, values in zip(X[:2], found, strict=True):
@@ -272,8 +272,8 @@ def test_trees_too_deep_are_refused() -> None:
     y = (rng.random(4_000) < X[:, 0] / X.max()).astype(int)
     chain = grown(X, y, max_iter=1, max_leaf_nodes=200, min_samples_leaf=1)
     depth = chain._predictors[0][0].get_max_depth()
-    assert depth > at.SPLITS_MAX, "the sample no longer grows a deep tree"
-    with pytest.raises(UsageError, match=f"at most {at.SPLITS_MAX} splits"):
+    assert depth > SPLITS_MAX, "the sample no longer grows a deep tree"
+    with pytest.raises(UsageError, match=f"at most {SPLITS_MAX} splits"):
         contributions(chain, X)
 
 

@@ -12,7 +12,6 @@ from models.develop import (
     choose_champion,
     develop,
     in_content_order,
-    raw_scores,
     sample_positions,
     score_models,
     split,
@@ -22,6 +21,7 @@ from models.features import FeatureSet
 from models.metrics import METRIC_NAMES, Metric
 from models.registry import MODELS
 from models.scorecard import grade
+from models.scoring import SetScorer
 from models.stability import psi
 
 FAST = ("logistic", "logistic_smote")
@@ -224,7 +224,7 @@ def test_scores_that_are_no_numbers_are_refused(clients):
             return np.full((len(X), 2), np.nan)
 
     with pytest.raises(TrainingDiverged, match="1,500 of 1,500"):
-        raw_scores({"logistic": Broken()}, FeatureSet().matrix(clients))
+        SetScorer({"logistic": Broken()})(FeatureSet().matrix(clients))
 
 
 # --- champion ----------------------------------------------------------------------------------------
@@ -336,7 +336,7 @@ def test_the_blend_holds_the_very_estimators_of_the_set(developed):
 
 
 def test_members_are_scored_once(developed, clients, monkeypatch):
-    member = developed["gradient_boosting"].estimator
+    member = developed["vae_supervised"].estimator
     calls = []
 
     def counted(X, predict=member.predict_proba):

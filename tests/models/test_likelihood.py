@@ -59,7 +59,8 @@ def test_columns_add_up_to_their_densities(columns, seed):
         net, batch = network(seed=seed), rows(seed=seed)
         latent = torch.linspace(-2, 2, 7)[:, None]
         chosen = sorted(columns)
-        found = lk.ColumnLikelihood(net, chosen)(batch, latent)
+        columns = lk.ColumnLikelihood(net, chosen)
+        found = columns(columns.rows(batch), latent[None])[0]
         expected = column_log_likelihoods(net, batch, latent)[:, chosen].sum(axis=1)
     assert found.numpy() == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
@@ -67,7 +68,8 @@ def test_columns_add_up_to_their_densities(columns, seed):
 def test_a_category_that_is_near_impossible_stays_finite():
     net, batch = network(), rows()
     net.output.bias[AMOUNTS : AMOUNTS + 3] = torch.tensor([5e4, 0.0, -5e4])
-    found = lk.ColumnLikelihood(net, range(5))(batch, torch.zeros(7, 1))
+    columns = lk.ColumnLikelihood(net, range(5))
+    found = columns(columns.rows(batch), torch.zeros(1, 7, 1))
     assert torch.isfinite(found).all()
 
 
@@ -85,7 +87,8 @@ def exact(net: nw.Network, batch: nw.Batch, columns: list[int]) -> np.ndarray:
 def test_many_samples_reach_the_likelihood_of_the_columns(columns):
     net, batch = network(), rows()
     noise = torch.from_numpy(lk.fixed_noise(4000, 1, seed=0))
-    found = lk.importance_weighted_bound(lk.ColumnLikelihood(net, columns), batch, noise)
+    likelihood = lk.ColumnLikelihood(net, columns)
+    found = lk.importance_weighted_bound(likelihood, likelihood.rows(batch), noise)
     assert found.numpy() == pytest.approx(exact(net, batch, columns), abs=0.05)
 
 
@@ -96,7 +99,9 @@ def test_the_bound_lies_below_and_tightens_with_samples():
     noise = torch.from_numpy(lk.fixed_noise(1024, 1, seed=1))
     # The mean of a bound over many draws of its noise; a proposal far from the posterior makes it loose.
     bounds = [
-        torch.stack([lk.importance_weighted_bound(columns, batch, part) for part in noise.split(size)]).mean()
+        torch.stack(
+            [lk.importance_weighted_bound(columns, columns.rows(batch), part) for part in noise.split(size)]
+        ).mean()
         for size in (1, 4, 32)
     ]
     assert bounds[0] < bounds[1] < bounds[2] < known
@@ -110,9 +115,9 @@ def test_a_posterior_equal_to_the_prior_has_no_divergence():
         layer.bias.zero_()
     columns = lk.ColumnLikelihood(net, range(5))
     at_zero = column_log_likelihoods(net, batch, torch.zeros(7, 1)).sum(axis=1)
-    assert lk.negative_elbo(columns, batch).numpy() == pytest.approx(-at_zero, rel=1e-4)
+    assert lk.negative_elbo(columns, columns.rows(batch)).numpy() == pytest.approx(-at_zero, rel=1e-4)
     # One sample at the mean: q and p are the same density there.
-    found = lk.importance_weighted_bound(columns, batch, torch.zeros(1, 1))
+    found = lk.importance_weighted_bound(columns, columns.rows(batch), torch.zeros(1, 1))
     assert found.numpy() == pytest.approx(at_zero, rel=1e-4)
 
 
@@ -126,7 +131,8 @@ def test_the_divergence_is_that_of_two_normal_distributions():
     # KL(N(m, s²) ‖ N(0, 1)) = (s² + m² − 1 − ln s²) / 2, by hand: 0.93185 + 0.81815.
     kl = (4 + 0.25 - 1 - math.log(4)) / 2 + (0.25 + 1 - 1 - math.log(0.25)) / 2
     assert kl == pytest.approx(0.931853 + 0.818147, abs=1e-6)
-    found = lk.negative_elbo(lk.ColumnLikelihood(net, range(5)), batch)
+    columns = lk.ColumnLikelihood(net, range(5))
+    found = lk.negative_elbo(columns, columns.rows(batch))
     assert found.numpy() == pytest.approx(kl - at_mean, rel=1e-4)
 
 

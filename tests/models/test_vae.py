@@ -380,9 +380,9 @@ def test_the_fitted_state_knows_no_device():
 def test_scores_are_the_same_on_any_number_of_processors(monkeypatch, processors):
     model = fitted(VAEClassifier, hidden_units=64)
     X, _ = clients(5 * BLOCK + 7, seed=4)
-    monkeypatch.setattr("models.vae._processors", lambda: 1)
+    monkeypatch.setattr("models.threads._processors", lambda: 1)
     expected = scores(model, X)
-    monkeypatch.setattr("models.vae._processors", lambda: processors)
+    monkeypatch.setattr("models.threads._processors", lambda: processors)
     for layout in ("C", "F"):
         found = scores(model, np.asarray(X, order=layout))
         assert all(np.array_equal(a, b) for a, b in zip(expected, found, strict=True))

@@ -9,7 +9,8 @@ from sql.warehouse import open_published, open_warehouse
 # What a query's parameters look like; those left out are text.
 COUNTS = (
     "position value threshold rows revision seconds pid bytes received accepted quarantined max_rows "
-    "peak_rss_bytes limit bins lgd missed_default refused_good"
+    "peak_rss_bytes limit bins lgd missed_default refused_good rows_paid rows_defaulted last_range_paid "
+    "last_range_defaulted"
 )
 MOMENTS = "told_at evaluated_at ended_at started_at loaded_at decided_at scored_at"
 VALUES = (

@@ -84,6 +84,7 @@ class Office:
     artifacts: dict[tuple[str, str], StandIn] = field(default_factory=dict)
     developing: str = ""
     given: dict = field(default_factory=dict)
+    facts: dict[tuple[str, str], dict] = field(default_factory=dict)
 
     def run(self, month: str) -> Run:
         return Run(new_run_id(), Month.parse(month), self.home, "c0de", self.options)
@@ -160,7 +161,7 @@ class Office:
         return [replace(model).developed_on(data, seed) for model in planned]
 
     def save(self, model, folder, facts=None):
-        self.artifacts[folder.parts[-2:]] = model
+        self.artifacts[folder.parts[-2:]], self.facts[folder.parts[-2:]] = model, facts
         return f"sha of {folder.name}"
 
     def read(self, folder, expected_manifest_sha256=None, shared=None):

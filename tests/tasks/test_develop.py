@@ -1,11 +1,14 @@
+import hashlib
 from dataclasses import replace
 
 import polars as pl
 import pytest
 
 from creditflow.errors import TrainingDiverged
+from creditflow.month import Month
 from models.cost import Costs
-from tasks.develop import set_version
+from models.sample import allocate
+from tasks.develop import Sampled, set_version, training_data
 from tasks.ledger import digest, facts_now
 
 CHECKS = ["AUC not inferior", "AUC not lower", "Brier", "calibration", "stability"]
@@ -181,8 +184,6 @@ def test_fingerprint_follows_a_choice_and_what_came_before(office):
     (office.home.inbox / "clients_2005-04.csv").write_text("ID\n")
 
     def marks():
-        from creditflow.month import Month
-
         months = (Month(2005, number) for number in (2, 3, 4))
         return [digest(facts_now(office.home, month, office.options)) for month in months]
 
@@ -194,3 +195,102 @@ def test_fingerprint_follows_a_choice_and_what_came_before(office):
         "now()::TIMESTAMP, NULL FROM decisions WHERE month = '2005-03'"
     )
     assert [a == b for a, b in zip(before, marks(), strict=True)] == [True, False, False]
+
+
+# ── The sample ──────────────────────────────────────────────────────────────────────────────────
+
+MONTHS = [Month(2005, number) for number in (1, 2, 3)]
+
+
+def drawn(office, most, seed=42):
+    """The training data under a limit."""
+    office.options = replace(office.options, training_max_rows=most, seed=seed)
+    return training_data(office.run("2005-04"), MONTHS)
+
+
+def lot(month, client, seed=42):
+    """The lower half of the MD5 sum, as DuckDB's md5_number_lower reads it."""
+    return int.from_bytes(hashlib.md5(f"{seed}|{month}|{client}".encode()).digest()[8:], "little")
+
+
+def by_definition(office, most):
+    """(month, client) of the sample, from every row of the pool: its stratum's share by the smallest lots."""
+    pool = office.ask("SELECT month, defaulted, client_id FROM outcomes")
+    strata = {}
+    for month, defaulted, client in sorted(pool):
+        strata.setdefault((month, defaulted), []).append((lot(month, client), client))
+    given = allocate({key: len(rows) for key, rows in strata.items()}, most)
+    return sorted(
+        (key[0], client) for key, rows in strata.items() for _, client in sorted(rows)[: given[key]]
+    )
+
+
+@pytest.mark.parametrize("most", [1_000, 2_501, 7_499])
+def test_sample_is_each_stratums_share_by_the_smallest_lots(office, most):
+    data, strata = drawn(office, most)
+    assert data.select("month", "client_id").rows() == by_definition(office, most)
+    counted = data.group_by("month", "defaulted").len().sort("month", "defaulted")
+    assert counted.rows() == [(s.month, s.defaulted, s.sample) for s in strata]
+    assert [(s.month, s.defaulted, s.pool) for s in strata] == office.ask(
+        "SELECT month, defaulted, count(*) FROM outcomes GROUP BY ALL ORDER BY ALL"
+    )
+
+
+def test_pool_within_the_limit_is_taken_whole(office):
+    data, strata = drawn(office, 7_500)
+    with office.warehouse() as con:
+        whole = con.sql(
+            "SELECT c.* EXCLUDE (row_number, file_sha256), o.defaulted FROM clients AS c "
+            "JOIN outcomes AS o USING (month, client_id) ORDER BY month, client_id"
+        ).pl()
+    assert data.equals(whole)
+    assert all(s.pool == s.sample for s in strata)
+
+
+def test_sample_depends_on_neither_order_nor_threads(office):
+    before, _ = drawn(office, 2_000)
+    with office.warehouse() as con:
+        for table in ("clients", "outcomes"):
+            con.execute(f"CREATE TEMP TABLE held AS FROM {table} ORDER BY hash(client_id || 'x')")
+            con.execute(f"DELETE FROM {table}; INSERT INTO {table} FROM held; DROP TABLE held")
+    assert drawn(office, 2_000)[0].equals(before)
+    assert not drawn(office, 2_000, seed=1)[0].equals(before)
+
+
+def test_larger_sample_holds_the_smaller_one(office):
+    small, large = (
+        set(drawn(office, most)[0].select("month", "client_id").rows()) for most in (1_000, 4_000)
+    )
+    assert small < large
+
+
+def test_month_in_which_nobody_defaulted(office):
+    office.realise("2005-02", rate=0.0)
+    data, strata = drawn(office, 1_000)
+    assert [s for s in strata if s.month == "2005-02"] == [Sampled("2005-02", 0, 2_500, 333)]
+    assert data.filter(month="2005-02")["defaulted"].sum() == 0
+    assert data.height == 1_000
+
+
+def test_month_without_outcomes_gives_nothing(office):
+    office.ask("DELETE FROM outcomes WHERE month = '2005-02'")
+    data, strata = drawn(office, 1_000)
+    assert {s.month for s in strata} == {"2005-01", "2005-03"}
+    assert data.height == 1_000
+
+
+def test_artifacts_tell_pool_and_sample_by_month_and_outcome(office):
+    office.month("2005-02")
+    ((_, told),) = [(key, facts["sample"]) for key, facts in office.facts.items() if key[1] == "blend"]
+    assert (told["max_rows"], told["pool"], told["learning_curve"]) == (200_000, 2_500, None)
+    assert sum(stratum["sample"] for stratum in told["strata"]) == 2_500
+
+
+def test_cut_sample_tells_what_it_costs(office):
+    office.options = replace(office.options, training_max_rows=1_500)
+    assert office.month("2005-02").rows == 1_500
+    told = [facts["sample"] for facts in office.facts.values()]
+    assert told[0] == told[1]
+    assert (told[0]["pool"], sum(s["sample"] for s in told[0]["strata"])) == (2_500, 1_500)
+    assert [step["fit_rows"] for step in told[0]["learning_curve"]] == [225, 450, 900]
+    assert told[0]["auc_loss_at_most"] >= 0

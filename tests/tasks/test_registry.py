@@ -174,7 +174,8 @@ def manifest(monkeypatch):
         "settings": {"estimator": {"k": 4}},
         "packages": {"torch": "2.13"},
     }
-    monkeypatch.setattr("models.artifacts.read_manifest", lambda folder, sha: facts)
+    written = facts | {"facts": {"sample": {"pool": 9_000}}}
+    monkeypatch.setattr("models.artifacts.read_manifest", lambda folder, sha: written)
     return facts
 
 
@@ -184,6 +185,7 @@ def test_show_tells_all_from_tables_and_artifact(two_sets, manifest):
     assert facts["champion_since"] == "2005-04"
     assert facts["training_months"] == ["2005-01", "2005-02", "2005-03"]
     assert {name: facts[name] for name in manifest} == manifest
+    assert facts["sample"] == {"pool": 9_000}
     assert facts["calibration"]["candidates"] == {"none": {"brier": 0.13, "ece": 0.01}}
     assert facts["cut_off_facts"]["costs"] == {"missed_default": 5.0, "refused_good": 1.0}
     assert [check["passed"] for check in facts["gate"]] == [True] * 5
@@ -198,7 +200,7 @@ def test_show_of_a_lost_artifact_tells_the_rest(two_sets):
     two_sets.lose(old)
     facts = show_model(two_sets.home, str(old))
     assert "expected an artifact, found none" in facts["artifact_state"]
-    assert (facts["features"], facts["packages"]) == (None, None)
+    assert (facts["features"], facts["packages"], facts["sample"]) == (None, None, None)
     assert facts["training_defaulters"] > 0
     assert facts["champion_since"] is None
 

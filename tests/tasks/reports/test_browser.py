@@ -124,6 +124,19 @@ def _crowd(con: duckdb.DuckDBPyConnection) -> None:
     )
 
 
+def _cut_sample() -> dict[str, object]:
+    """A year of which a fraction was learned from."""
+    keys = [(f"2004-{month:02d}", outcome) for month in range(1, 13) for outcome in (0, 1)]
+    step = {"roc_auc": 0.78, "low": 0.77, "high": 0.79, "loss": 0.001, "loss_low": 0.0001, "loss_high": 0.002}
+    return {
+        "max_rows": 200_000,
+        "pool": 24_000_000,
+        "strata": [{"month": m, "defaulted": d, "pool": 1_000_000, "sample": 8_333} for m, d in keys],
+        "learning_curve": [{"share": share, "fit_rows": 120_000} | step for share in (0.25, 0.5, 1.0)],
+        "auc_loss_at_most": 0.0069,
+    }
+
+
 def test_a_card_prints_on_one_sheet(
     con: duckdb.DuckDBPyConnection,
     root: Path,
@@ -133,11 +146,13 @@ def test_a_card_prints_on_one_sheet(
 ) -> None:
     _crowd(con)
     con.execute("UPDATE models SET artifact = replace(artifact, 'logistic', 'blend') WHERE model = 'blend'")
-    reregister("blend", settings={"vae_supervised": _VAE, "gradient_boosting": _BOOSTING})
+    settings = {"vae_supervised": _VAE, "gradient_boosting": _BOOSTING}
+    reregister("blend", settings=settings, facts={"sample": _cut_sample()})
     build_cards(con, tmp_path / "reports", root)
     for name in ("blend", "vae_supervised", "vae_anomaly"):
         page = tmp_path / "reports" / "models" / "2005-04-1f0c9a7e" / f"{name}.html"
         assert [(round(w), round(h)) for w, h in sheets(page)] == [A4], name
     text = (tmp_path / "reports" / "models" / "2005-04-1f0c9a7e" / "blend.html").read_text("utf-8")
     assert "20 earlier months are on the screen" in text
+    assert text.count("8,333") == 24
     assert "The artifact could not be read" not in text

@@ -241,6 +241,65 @@ def test_an_intact_artifact_has_no_problem(con: duckdb.DuckDBPyConnection, root:
     assert found.cut_off["cut_off"] == 0.18
 
 
+# --- The training sample ----------------------------------------------------------------------------
+
+
+def sample_of(pool: int, rows: int, curve: list[dict[str, float | None]] | None) -> dict[str, object]:
+    strata = [
+        {"month": month, "defaulted": outcome, "pool": pool // 4, "sample": rows // 4}
+        for month in ("2005-02", "2005-03")
+        for outcome in (0, 1)
+    ]
+    bound = None if curve is None or curve[1]["loss"] is None else 0.0031
+    told = {"max_rows": 21_000, "pool": pool, "strata": strata}
+    return told | {"learning_curve": curve, "auc_loss_at_most": bound}
+
+
+def step(share: float, loss: float | None) -> dict[str, float | None]:
+    known = loss is not None
+    return {
+        "share": share, "fit_rows": round(12_600 * share), "roc_auc": 0.78 - (loss or 0), "low": 0.77,
+        "high": 0.79, "loss": loss, "loss_low": 0.0001 if known else None,
+        "loss_high": 0.0009 if known else None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sample", "told"),
+    [
+        (None, ["Not on record: the artifact is of an earlier release"]),
+        (sample_of(20_000, 20_000, None), ["All 20,000 client-months with outcomes."]),
+        (
+            sample_of(4_000_000, 21_000, [step(0.25, 0.002), step(0.5, 0.0005), step(1.0, 0.0)]),
+            [
+                "21,000 of 4,000,000 client-months with outcomes: each month and outcome gave its share. "
+                "Half of the 21,000 would cost logistic regression 0.0005 (0.0001 to 0.0009) of held-out ROC "
+                "AUC; if no further doubling adds more than that, all would add at most 0.0031.",
+                '<th scope="row">2005-03</th><td class="n">1,000,000</td><td class="n">5,250</td>',
+            ],
+        ),
+        (
+            sample_of(4_000_000, 21_000, [step(0.25, None), step(0.5, None), step(1.0, None)]),
+            ["What that costs could not be measured on the held-out clients."],
+        ),
+    ],
+)
+def test_a_card_tells_what_was_left_out_of_the_training_data(
+    con: duckdb.DuckDBPyConnection,
+    root: Path,
+    tmp_path: Path,
+    reregister: Callable[..., None],
+    sample: dict[str, object] | None,
+    told: list[str],
+) -> None:
+    reregister(CHAMPION, facts={"version": VERSION} | ({"sample": sample} if sample else {}))
+    build_cards(con, tmp_path, root)
+    text = text_of(tmp_path, CHAMPION)
+    assert [t for t in told if t not in text] == []
+    assert ("Training sample by month" in text) == ("gave its share" in text)
+    assert not re.search(r"<(td|dd|p|li)[^>]*>\s*</\1>|\bNone\b", main_of(text))
+
+
 # --- When a card is made again ----------------------------------------------------------------------
 
 
