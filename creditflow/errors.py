@@ -16,7 +16,9 @@ The library raises; the command line turns an error into one line and its `exit_
     │   ├── HomeLocked              another run holds the lock
     │   ├── WarehouseCorrupt        the database cannot be opened
     │   ├── WarehouseNewer          the database was written by a newer creditflow
+    │   ├── MemoryLimitReached      DuckDB needs more than CREDITFLOW_MEMORY_LIMIT, and cannot move it to disk
     │   ├── HomeOccupied            a restore would replace what is there
+    │   ├── OutputOccupied          the folder for scores holds those of another run, or something else
     │   ├── BackupUnusable          the folder for backups is full, read-only, absent or inside the home
     │   └── BackupCorrupt           a file of a backup is missing, changed, additional, or no backup's
     ├── ArtifactError
@@ -27,6 +29,8 @@ The library raises; the command line turns an error into one line and its `exit_
     ├── TrainingError
     │   ├── TrainingRefused         one class only, too few defaulters, no outcomes
     │   └── TrainingDiverged        the loss is not a number
+    ├── ScoringIncomplete       partitions could not be scored; the others were
+    ├── ClusterUnreachable      no Dask scheduler answers, or it has no workers
     ├── BackfillIncomplete          months of a backfill failed; the others were run
     ├── QueryFailed                 a query of an analyst that DuckDB refuses
     ├── ServerUnreachable           no Prefect server answers, or the one to be started does not start
@@ -107,7 +111,13 @@ class WarehouseCorrupt(StorageError): ...
 class WarehouseNewer(StorageError): ...
 
 
+class MemoryLimitReached(StorageError): ...
+
+
 class HomeOccupied(StorageError): ...
+
+
+class OutputOccupied(StorageError): ...
 
 
 class BackupUnusable(StorageError): ...
@@ -139,6 +149,12 @@ class TrainingRefused(TrainingError, ValueError):
 
 
 class TrainingDiverged(TrainingError): ...
+
+
+class ScoringIncomplete(CreditflowError): ...
+
+
+class ClusterUnreachable(CreditflowError): ...
 
 
 class BackfillIncomplete(CreditflowError): ...

@@ -19,7 +19,7 @@ _GROUPS = {
     "Monitoring": ("drift", "drift_bins", "performance", "alerts", "alert_messages"),
     "Validation": ("validation", "calibration", "comparisons", "segments", "fairness"),
     "Runs": ("runs", "stage_timings", "backfills", "backfill_months"),
-    "The publication itself": ("publication", "partitions"),
+    "The publication itself": ("publication",),
 }
 _ABOUT_DICTIONARY = """# Data dictionary
 

@@ -16,8 +16,8 @@ import polars as pl
 import pyarrow as pa
 
 from creditflow.errors import QueryFailed, UsageError
-from sql.publish import new_name, put_in_place, storage_errors, sweep
-from sql.warehouse import open_published
+from sql.publish import new_name, sweep
+from sql.warehouse import open_published, put_in_place, storage_errors
 
 Form = Literal["table", "csv", "json", "parquet"]
 BATCH_ROWS = 50_000

@@ -1,10 +1,9 @@
 """Publishes what analysts read: a database replaced by rename, and the scores as Parquet, a file a month.
 
-The database is made from the one published before: its bytes are copied beside it, the months that changed
-are replaced in the copy, and the copy is renamed into place. What changed follows from what is stored: each
-month of a large table carries a mark (`queries/partition_marks.sql`), and the published file keeps the marks
-it was made by in its table `partitions`. A reader that has the earlier file open keeps it until it closes, at
-the cost of that file's space on disk; nobody sees half a month.
+The database is a copy of the writer's bytes, made beside the one published before, in which the writer's own
+tables are dropped and views and comments are made; then it is renamed into place. No row is moved: it costs
+what copying a file costs, next to nothing where the file system can share blocks. A reader that has the
+earlier file open keeps it until it closes, at the cost of that file's space; nobody sees half a month.
 
 The caller holds the lock of the home: one publication at a time.
 """
@@ -13,24 +12,32 @@ import errno
 import glob
 import os
 import shutil
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
-import polars as pl
 
-from creditflow.errors import HomeUnusable, WarehouseCorrupt
 from creditflow.version import code_version
 from sql.glossary import comment
 from sql.library import query, scripts
-from sql.warehouse import quoted, storage_error, transaction, translated_errors
+from sql.warehouse import (
+    STORAGE_VERSION,
+    copy_rows,
+    put_in_place,
+    quoted,
+    storage_errors,
+    storage_version,
+    translated_errors,
+)
 
-# Replaced month by month. Whoever writes to one of these must see to its mark in partition_marks.sql.
-LARGE = ("clients", "outcomes", "quarantine", "expectation_results", "scores", "scores_history", "reasons")
-# Replaced whole: some ten thousand rows after ten years.
-SMALL = (
+# Every table that readers get: some ten thousand rows after ten years, but for those of clients and scores.
+TABLES = (
+    "clients",
+    "outcomes",
+    "quarantine",
+    "expectation_results",
+    "scores",
+    "scores_history",
+    "reasons",
     "files",
     "models",
     "decisions",
@@ -53,11 +60,8 @@ SMALL = (
     "backfill_months",
     "stage_timings",
 )
-TABLES = (*LARGE, *SMALL)
-# The publication's own: what made it, and the marks.
-OWN = ("publication", "partitions")
-# Readable by clients from DuckDB 1.4 on; the default storage of 2.0 is not.
-STORAGE_VERSION = "v1.4.0"
+# The publication's own: what made it.
+OWN = ("publication",)
 
 # 16 MiB: so much may be free in a file of any size.
 FEW_BLOCKS = 64
@@ -69,11 +73,8 @@ Marks = dict[str, str]
 # ── The database ────────────────────────────────────────────────────────────────────────────────
 
 
-def publish(con: duckdb.DuckDBPyConnection, target: Path, *, afresh: bool = False) -> Path:
-    """Brings the database at `target` up to what `con`, the writer's, holds, and replaces it by rename.
-
-    Args:
-        afresh: copy every table whole, whatever is published; the result is the same, table by table.
+def publish(con: duckdb.DuckDBPyConnection, target: Path) -> Path:
+    """Replaces the database at `target` by what `con`, the writer's, holds.
 
     Raises:
         HomeUnusable: the disk is full, read-only or not permitted.
@@ -84,148 +85,51 @@ def publish(con: duckdb.DuckDBPyConnection, target: Path, *, afresh: bool = Fals
         fresh = new_name(target)
         try:
             with translated_errors(target):
-                if afresh or not _updated_copy(con, target, fresh):
-                    fresh.unlink(missing_ok=True)
-                    _full_copy(con, fresh)
-            checksum = _checksum(fresh)
+                _copy(con, fresh)
+                _finish(fresh)
             # What somebody wrote to the earlier file and left in a log; it would be read into the new one.
             target.with_name(f"{target.name}.wal").unlink(missing_ok=True)
             put_in_place(fresh, target)
-            _sum_file(target).write_text(checksum)
         finally:
             sweep(target)
     return target
 
 
-def _full_copy(con: duckdb.DuckDBPyConnection, fresh: Path) -> None:
-    own_views = con.execute("SELECT sql FROM duckdb_views() WHERE NOT internal").fetchall()
-    with _attached(con, fresh):
-        with transaction(con):
-            for table in TABLES:
-                con.execute(f"CREATE TABLE published.{table} AS FROM {table}")
-            con.execute(f"CREATE TABLE published.partitions AS {query('partition_marks')}")
-            columns = ", ".join(f"{quoted(value)} AS {name}" for name, value in _maker().items())
-            con.execute(f"CREATE TABLE published.publication AS SELECT {columns}")
-        con.execute("CHECKPOINT published")
+def _copy(con: duckdb.DuckDBPyConnection, fresh: Path) -> None:
+    """All that the writer holds: its bytes, or, where these are mostly air, its rows."""
+    con.execute("CHECKPOINT")
+    path, free, used = con.execute(
+        "SELECT path, free_blocks, used_blocks FROM duckdb_databases() "
+        "INNER JOIN pragma_database_size() USING (database_name) WHERE database_name = current_database()"
+    ).fetchall()[0]
+    if storage_version(con) == STORAGE_VERSION and free <= max(used, FEW_BLOCKS):
+        copy_bytes(Path(path), fresh)
+    else:
+        copy_rows(con, fresh)
+
+
+def _finish(fresh: Path) -> None:
+    """Leaves what is for readers, and says what it means."""
     # A connection of its own, so that no view remembers the name of the file while it was new.
     with duckdb.connect(str(fresh)) as alone:
-        for statement in [*(sql for (sql,) in own_views), *(view.text for view in scripts("views"))]:
-            alone.execute(statement)
+        found = alone.execute("SELECT table_name FROM duckdb_tables() WHERE NOT internal").fetchall()
+        for name in sorted({name for (name,) in found} - set(TABLES)):
+            alone.execute(f"DROP TABLE {name}")
+        for view in scripts("views"):
+            alone.execute(view.text)
+        columns = ", ".join(f"{quoted(value)} AS {name}" for name, value in _maker().items())
+        alone.execute(f"CREATE TABLE publication AS SELECT {columns}")
         comment(alone)
         alone.execute("CHECKPOINT")
 
 
-def _updated_copy(con: duckdb.DuckDBPyConnection, target: Path, fresh: Path) -> bool:
-    """Whether `fresh` now is the published file brought up to date; False where that file cannot serve."""
-    if not _is_as_left(target):
-        return False
-    copy_bytes(target, fresh)
-    try:
-        with _attached(con, fresh):
-            if not _can_serve(con):
-                return False
-            with transaction(con):
-                _replace_months(con)
-                _replace_small(con)
-                complete = _adds_up(con)
-            con.execute("CHECKPOINT published")
-    except duckdb.Error as error:
-        # A damaged block comes to light only when it is touched; what the writer holds is not in doubt.
-        if isinstance(storage_error(target, str(error)), WarehouseCorrupt):
-            return False
-        raise
-    return complete
-
-
-def _replace_months(con: duckdb.DuckDBPyConnection) -> None:
-    marks = con.sql(query("partition_marks")).pl()
-    before = con.sql("SELECT table_name, month, mark FROM published.partitions").pl()
-    for table in LARGE:
-        gone, new = changed_months(marks_of(before, table), marks_of(marks, table))
-        if gone:
-            con.execute(f"DELETE FROM published.{table} WHERE month IN (SELECT unnest($m))", {"m": gone})
-        if new:
-            con.execute(
-                f"INSERT INTO published.{table} FROM {table} WHERE month IN (SELECT unnest($m))", {"m": new}
-            )
-    con.execute("DELETE FROM published.partitions")
-    con.register("marks", marks)
-    con.execute("INSERT INTO published.partitions FROM marks")
-    con.unregister("marks")
-
-
-def _replace_small(con: duckdb.DuckDBPyConnection) -> None:
-    for table in SMALL:
-        con.execute(f"DELETE FROM published.{table}")
-        con.execute(f"INSERT INTO published.{table} FROM {table}")
-
-
-def changed_months(before: Marks, now: Marks) -> tuple[list[str], list[str]]:
-    """Months to delete and months to insert; one whose mark changed is in both."""
-    differing = [month for month in sorted(before.keys() | now.keys()) if before.get(month) != now.get(month)]
-    return [m for m in differing if m in before], [m for m in differing if m in now]
-
-
-def marks_of(marks: pl.DataFrame, table: str) -> Marks:
-    """The mark of every month that a large table holds, from the columns table_name, month and mark."""
-    return dict(marks.filter(pl.col("table_name") == table).select("month", "mark").iter_rows())
-
-
-# ── Whether the earlier file can serve ──────────────────────────────────────────────────────────
-
-
-def _is_as_left(target: Path) -> bool:
-    """Whether the published file holds the bytes that the last publication wrote.
-
-    A damaged block of a month that is not replaced would otherwise live on from copy to copy, and so would
-    what somebody wrote into the file.
-    """
-    try:
-        return _sum_file(target).read_text() == _checksum(target)
-    except FileNotFoundError:
-        return False
-
-
-def _sum_file(target: Path) -> Path:
-    return target.with_name(f".{target.name}.crc32")
-
-
-def _checksum(path: Path) -> str:
-    """CRC-32 of a file: against accidents, at several GB/s."""
-    value = 0
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            value = zlib.crc32(block, value)
-    return f"{value:08x}"
-
-
-def _can_serve(con: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the attached file was made by this very code, holds the same tables, and is not mostly air."""
-    names = con.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'published'").fetchall()
-    if {name for (name,) in names} != {*TABLES, *OWN}:
-        return False
-    maker = con.execute("FROM published.publication").fetchall()
-    free, used = con.execute(
-        "SELECT free_blocks, used_blocks FROM pragma_database_size() WHERE database_name = 'published'"
-    ).fetchall()[0]
-    return maker == [tuple(_maker().values())] and free <= max(used, FEW_BLOCKS)
-
-
 def _maker() -> dict[str, str]:
-    """What decides the shape of a publication; its columns, views and comments follow from the code."""
+    """What made a publication; its views and comments follow from the code."""
     return {
         "code_version": code_version(),
         "duckdb_version": duckdb.__version__,
         "storage_version": STORAGE_VERSION,
     }
-
-
-def _adds_up(con: duckdb.DuckDBPyConnection) -> bool:
-    """Whether every large table has as many rows as the writer's: a file that somebody changed has not."""
-    counts = ", ".join(
-        f"(SELECT count(*) FROM {table}) = (SELECT count(*) FROM published.{table})" for table in LARGE
-    )
-    return all(con.execute(f"SELECT {counts}").fetchall()[0])
 
 
 # ── Parquet ─────────────────────────────────────────────────────────────────────────────────────
@@ -243,13 +147,26 @@ def publish_scores(con: duckdb.DuckDBPyConnection, folder: Path) -> list[Path]:
     Raises:
         HomeUnusable: the disk is full, read-only or not permitted.
     """
-    marks, columns = marks_of(con.sql(query("partition_marks")).pl(), "scores"), _columns(con)
-    now = {month: f"{columns}-{mark}" for month, mark in marks.items()}
+    columns = _columns(con)
+    now = {month: f"{columns}-{mark}" for month, mark in marks(con).items()}
     with storage_errors(folder), translated_errors(folder):
         for month in sorted(_parquet_months(folder) - now.keys()):
             shutil.rmtree(folder / f"month={month}")
         due = [m for m in sorted(now) if _parquet_mark(con, _parquet(folder, m)) != now[m]]
         return [_write_month(con, _parquet(folder, month), month, now[month]) for month in due]
+
+
+def marks(con: duckdb.DuckDBPyConnection) -> Marks:
+    """By what each scored month was scored: equal marks mean equal rows.
+
+    A scoring replaces a month's rows whole, so that any one of them tells.
+    """
+    found = {}
+    for (month,) in con.execute("SELECT DISTINCT month FROM files WHERE kind = 'clients'").fetchall():
+        # Month by month: DuckDB reads the first block of each and no other.
+        for row in con.execute(query("score_mark"), {"month": month}).fetchall():
+            found[month] = row[0]
+    return found
 
 
 def _parquet(folder: Path, month: str) -> Path:
@@ -312,21 +229,6 @@ def sweep(target: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
-def put_in_place(fresh: Path, target: Path) -> None:
-    """Renames, once the bytes are on the disk: a power cut leaves the one file or the other."""
-    _to_disk(fresh)
-    fresh.replace(target)
-    _to_disk(target.parent)
-
-
-def _to_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def copy_bytes(source: Path, target: Path) -> None:
     """Copies a file inside the kernel, which shares the blocks where the file system can."""
     copy_range = getattr(os, "copy_file_range", None)
@@ -342,26 +244,3 @@ def copy_bytes(source: Path, target: Path) -> None:
                 raise
             # A file system or kernel without it; nothing of the two files is open half-way.
             shutil.copyfile(source, target)
-
-
-@contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Turns the operating system's errors about disks into creditflow's."""
-    try:
-        yield
-    except OSError as error:
-        raise HomeUnusable(
-            str(error.filename or path),
-            expected="a writable disk with space left",
-            found=error.strerror or str(error),
-            remedy="Free space or correct the permissions, then run again; what was published stands.",
-        ) from error
-
-
-@contextmanager
-def _attached(con: duckdb.DuckDBPyConnection, path: Path) -> Iterator[None]:
-    con.execute(f"ATTACH {quoted(str(path))} AS published (STORAGE_VERSION '{STORAGE_VERSION}')")
-    try:
-        yield
-    finally:
-        con.execute("DETACH published")

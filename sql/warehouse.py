@@ -4,8 +4,9 @@ The writer's database is private: DuckDB lets one process write or many read. Re
 `sql.publish` replaces by rename.
 """
 
+import os
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,17 @@ from creditflow.errors import (
     CreditflowError,
     HomeLocked,
     HomeUnusable,
+    MemoryLimitReached,
     WarehouseCorrupt,
     WarehouseNewer,
 )
 from sql.library import Script, query, scripts
 
+# Readable by clients from DuckDB 1.4 on, as 2.0's default is not: a publication is a copy of the file.
+STORAGE_VERSION = "v1.4.0"
 # No network: DuckDB would otherwise fetch extensions that a query names.
 _OFFLINE = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+_STORAGE = {"storage_compatibility_version": STORAGE_VERSION}
 _FULL = (
     "no space left",
     "disk full",
@@ -56,14 +61,17 @@ def open_warehouse(
     Raises:
         HomeLocked: another process has the file open.
         HomeUnusable: the disk is full, read-only or not permitted.
+        MemoryLimitReached: `memory_limit` is less than the work needs.
         WarehouseCorrupt: the file is no DuckDB database, or a block of it is damaged.
         WarehouseNewer: the file was migrated by a newer creditflow.
     """
-    with translated_errors(path):
-        config = {**_OFFLINE, "temp_directory": str(path.with_suffix(".tmp"))}
+    with translated_errors(path, memory_limit):
+        config = {**_OFFLINE, **_STORAGE, "temp_directory": str(path.with_suffix(".tmp"))}
         limits = {"memory_limit": memory_limit, "threads": threads}
         config |= {name: str(value) for name, value in limits.items() if value is not None}
         con = duckdb.connect(str(path), read_only=read_only, config=config)  # type: ignore[arg-type]
+        if not (as_it_is or read_only) and storage_version(con) != STORAGE_VERSION:
+            con = _stored_anew(con, path, config)
         try:
             if as_it_is or read_only:
                 _refuse_newer(path, unknown_migrations(applied_migrations(con)))
@@ -76,6 +84,70 @@ def open_warehouse(
             raise
         finally:
             con.close()
+
+
+def storage_version(con: duckdb.DuckDBPyConnection) -> str:
+    """The version of DuckDB that can read the open database's file, and all later ones, such as v1.4.0."""
+    tags = con.execute(
+        "SELECT tags['storage_version'] FROM duckdb_databases() WHERE database_name = current_database()"
+    ).fetchall()
+    return str(tags[0][0]).rstrip("+")
+
+
+def _stored_anew(
+    con: duckdb.DuckDBPyConnection, path: Path, config: Mapping[str, str]
+) -> duckdb.DuckDBPyConnection:
+    """The database of an earlier creditflow in the storage version of this one: once, row by row."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        copy_rows(con, fresh)
+        con.close()
+        with storage_errors(path):
+            put_in_place(fresh, path)
+    finally:
+        con.close()
+        fresh.unlink(missing_ok=True)
+    return duckdb.connect(str(path), config=dict(config))
+
+
+def copy_rows(con: duckdb.DuckDBPyConnection, fresh: Path) -> None:
+    """Writes all that the open database holds into a new file, without what is free in its own."""
+    own = con.execute("SELECT current_database()").fetchall()[0][0]
+    con.execute(f"ATTACH {quoted(str(fresh))} AS fresh (STORAGE_VERSION '{STORAGE_VERSION}')")
+    try:
+        con.execute(f'COPY FROM DATABASE "{own}" TO fresh')
+        con.execute("CHECKPOINT fresh")
+    finally:
+        con.execute("DETACH fresh")
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turns the operating system's errors about disks into creditflow's."""
+    try:
+        yield
+    except OSError as error:
+        raise HomeUnusable(
+            str(error.filename or path),
+            expected="a writable disk with space left",
+            found=error.strerror or str(error),
+            remedy="Free space or correct the permissions, then run again; what was published stands.",
+        ) from error
+
+
+def put_in_place(fresh: Path, target: Path) -> None:
+    """Renames, once the bytes are on the disk: a power cut leaves the one file or the other."""
+    _to_disk(fresh)
+    fresh.replace(target)
+    _to_disk(target.parent)
+
+
+def _to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _end_streams(error: BaseException | None) -> None:
@@ -119,15 +191,28 @@ def open_published(path: Path, **config: str) -> Iterator[duckdb.DuckDBPyConnect
 
 
 @contextmanager
-def translated_errors(path: Path) -> Iterator[None]:
+def translated_errors(path: Path, memory_limit: str | None = None) -> Iterator[None]:
     """Turns DuckDB's storage errors into creditflow's, naming the file and the way to recover."""
     try:
         yield
+    except duckdb.OutOfMemoryException as error:
+        # A full disk is told in this way too, where it is the one that rows are moved to.
+        raise storage_error(path, str(error)) or _memory_limit_reached(memory_limit, error) from error
     except duckdb.Error as error:
         known = storage_error(path, str(error))
         if known is None:
             raise
         raise known from error
+
+
+def _memory_limit_reached(limit: str | None, error: Exception) -> MemoryLimitReached:
+    given = f"CREDITFLOW_MEMORY_LIMIT={limit}" if limit else "CREDITFLOW_MEMORY_LIMIT, which is not set"
+    return MemoryLimitReached(
+        given,
+        expected="enough memory for what DuckDB cannot move to disk",
+        found=str(error).splitlines()[0].removeprefix("Out of Memory Error: ").rstrip("!."),
+        remedy="Set it higher, by doubling, and run again; what was stored before is intact.",
+    )
 
 
 def storage_error(path: Path, text: str) -> CreditflowError | None:

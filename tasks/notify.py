@@ -24,8 +24,7 @@ import duckdb
 from creditflow.errors import CreditflowError
 from creditflow.month import Month
 from expectations.alerting import RUN_FAILED
-from sql.publish import put_in_place, storage_errors
-from sql.warehouse import execute, frame, open_warehouse, transaction
+from sql.warehouse import execute, frame, open_warehouse, put_in_place, storage_errors, transaction
 from tasks.alerts import SEVERITIES, Alert, Stored, alert_failed, alert_overdue, read_alerts
 from tasks.home import Home
 from tasks.ledger import now, readable

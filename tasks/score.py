@@ -5,13 +5,15 @@ one.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from creditflow.month import Month
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
 
     from models.develop import DevelopedModel
 
-BATCH_ROWS = 100_000
+# Rows in memory at a time, by as many threads as there are processors.
+BATCH_ROWS = 65_536
+# Looking for repeated values in the others would cost more than the rest of the writing.
+REPEATED = ["model", "is_champion", "points", "grade", "flagged"]
 # The one-class VAE: it says what is unusual about a client, whichever model is champion.
 DETECTOR = "vae_anomaly"
 
@@ -110,25 +115,30 @@ def _score_month(
 ) -> int:
     from models.reasons import reason_texts
 
-    scores, reasons = (run.home.work / f"{kind}_{month}.parquet" for kind in ("scores", "reasons"))
+    # A file a model, the champion's first: who reads one model's scores later skips the blocks of the others.
+    order = sorted(models, key=lambda name: name != champion.model)
+    scores = {name: run.home.work / f"scores_{month}_{name}.parquet" for name in order}
+    reasons = {"reasons": run.home.work / f"reasons_{month}.parquet"}
     rows = _write(scores, _scores(client_batches(con, month), run.options, champion.model, models))
-    explained = _write(reasons, _reasons(con, run.options, month, champion.model, models, scores))
+    riskiest = _reasons(con, run.options, month, champion.model, models, scores[champion.model])
+    explained = _write(reasons, ({"reasons": table} for table in riskiest))
     with transaction(con):
         execute(con, "archive_scores", month=str(month), run_id=run.run_id)
         for table in ("scores", "reasons"):
             execute(con, f"delete_{table}", month=str(month))
-        _insert_scores(con, run, month, champion, scores)
+        _insert_scores(con, run, month, champion, [scores[name] for name in order])
         if explained:
-            execute(con, "insert_reasons", month=str(month), version=champion.version, path=str(reasons))
+            told = str(reasons["reasons"])
+            execute(con, "insert_reasons", month=str(month), version=champion.version, path=told)
         insert_frame(con, "replace_reason_texts", pl.DataFrame(reason_texts()))
         record_made(con, month, "scores", _settings(run.options))
-    for path in (scores, reasons):
+    for path in (*scores.values(), *reasons.values()):
         path.unlink(missing_ok=True)
     return rows
 
 
 def _insert_scores(
-    con: duckdb.DuckDBPyConnection, run: Run, month: Month, champion: Champion, path: Path
+    con: duckdb.DuckDBPyConnection, run: Run, month: Month, champion: Champion, paths: Sequence[Path]
 ) -> None:
     execute(
         con,
@@ -140,7 +150,7 @@ def _insert_scores(
         sha256=execute(con, "current_file", month=str(month), kind="clients")[0][0],
         code_version=run.code_version,
         scored_at=now(),
-        path=str(path),
+        paths=list(map(str, paths)),
     )
 
 
@@ -152,19 +162,22 @@ def _basis(con: duckdb.DuckDBPyConnection, run: Run, month: Month, champion: Cha
     return "live" if month == run.month and run.as_of == "then" else "retrospective"
 
 
-def _write(target: Path, tables: Iterator[pl.DataFrame]) -> int:
-    """Streams tables of one schema into Parquet; returns rows written."""
+def _write(targets: Mapping[str, Path], tables: Iterator[Mapping[str, pl.DataFrame]]) -> int:
+    """Streams tables by name, those of a name into a Parquet file of theirs; returns rows written in all."""
     rows = 0
-    writer: pq.ParquetWriter | None = None
-    try:
-        for table in (t.to_arrow() for t in tables):
-            writer = writer or pq.ParquetWriter(target, table.schema)
-            writer.write_table(table)
+    with ExitStack() as stack:
+        writers: dict[str, pq.ParquetWriter] = {}
+        for name, table in ((name, t.to_arrow()) for found in tables for name, t in found.items()):
+            if name not in writers:
+                writers[name] = stack.enter_context(_writer(targets[name], table.schema))
+            writers[name].write_table(table)
             rows += table.num_rows
-    finally:
-        if writer is not None:
-            writer.close()
     return rows
+
+
+def _writer(target: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    repeated = [name for name in REPEATED if name in schema.names]
+    return pq.ParquetWriter(target, schema, use_dictionary=repeated or False, compression="lz4")
 
 
 def client_batches(con: duckdb.DuckDBPyConnection, month: Month) -> Iterator[pl.DataFrame]:
@@ -184,13 +197,23 @@ def _batches(con: duckdb.DuckDBPyConnection, statement: str, **params: Any) -> I
 
 def _scores(
     batches: Iterator[pl.DataFrame], options: Options, champion: str, models: Mapping[str, "DevelopedModel"]
-) -> Iterator[pl.DataFrame]:
-    from models.develop import score_models
+) -> Iterator[dict[str, pl.DataFrame]]:
+    from models.develop import ClientScorer
+    from models.threads import in_threads
 
-    for batch in batches:
-        for name, scored in score_models(models, batch).items():
-            cut_off = models[name].cut_off.cut_off
-            yield score_rows(batch["client_id"], name, scored, cut_off, name == champion, options)
+    scorer = ClientScorer(models)
+
+    def score_batch(batch: pl.DataFrame) -> dict[str, pl.DataFrame]:
+        clients, cut_offs = (
+            batch["client_id"],
+            {name: model.cut_off.cut_off for name, model in models.items()},
+        )
+        return {
+            name: score_rows(clients, name, scored, cut_offs[name], name == champion, options)
+            for name, scored in scorer(batch).items()
+        }
+
+    yield from in_threads(score_batch, batches)
 
 
 def score_rows(
@@ -236,6 +259,7 @@ def _reasons(
     scores: Path,
 ) -> Iterator[pl.DataFrame]:
     """Reasons for the clients that the settings ask for, from scores just written."""
+    from models.threads import in_threads
     from sql.library import query
 
     limits = {"up_to": options.explain_up_to, "share": options.explain_share}
@@ -243,14 +267,12 @@ def _reasons(
     features = models[champion].features
     explain = _explanation(champion, models)
     params = {"month": str(month), "path": str(scores), "least_pd": least_pd}
-    for batch in _batches(con, query("clients_to_explain"), **params):
-        yield pl.DataFrame(
-            [
-                batch["client_id"],
-                pl.repeat(champion, batch.height, eager=True).alias("model"),
-                *explain(features.matrix(batch)),
-            ]
-        )
+
+    def explain_batch(batch: pl.DataFrame) -> pl.DataFrame:
+        model = pl.repeat(champion, batch.height, eager=True).alias("model")
+        return pl.DataFrame([batch["client_id"], model, *explain(features.matrix(batch))])
+
+    yield from in_threads(explain_batch, _batches(con, query("clients_to_explain"), **params))
 
 
 def _explanation(

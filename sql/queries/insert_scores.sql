@@ -9,4 +9,4 @@ SELECT
     $sha256 AS file_sha256,
     $code_version AS code_version,
     $scored_at::TIMESTAMP AS scored_at
-FROM read_parquet($path)
+FROM read_parquet($paths)

@@ -27,6 +27,8 @@ spent AS (
         run_id,
         sum(seconds) AS seconds
     FROM stage_timings
+    -- A part is within its stage, and a process starts up once for many months.
+    WHERE NOT contains(stage, ': ') AND stage != 'start-up'
     GROUP BY run_id
 )
 

@@ -1,11 +1,21 @@
 import subprocess
 import sys
 
+import duckdb
 import pytest
 
-from creditflow.errors import HomeLocked, HomeUnusable, WarehouseCorrupt, WarehouseNewer
+from creditflow.errors import HomeLocked, HomeUnusable, MemoryLimitReached, WarehouseCorrupt, WarehouseNewer
 from sql.library import scripts
-from sql.warehouse import execute, migrate, open_published, open_warehouse, storage_error, transaction
+from sql.warehouse import (
+    STORAGE_VERSION,
+    execute,
+    migrate,
+    open_published,
+    open_warehouse,
+    storage_error,
+    storage_version,
+    transaction,
+)
 
 
 @pytest.fixture
@@ -134,3 +144,83 @@ def test_database_opens_again_after_an_error_cut_a_stream_short(path):
     code = CUT_SHORT.format(path=str(path))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout == "opened again\n", done.stderr
+
+
+def test_memory_limit_that_is_reached_is_named_with_what_to_do(tmp_path):
+    with (
+        pytest.raises(MemoryLimitReached, match=r"CREDITFLOW_MEMORY_LIMIT=8MB: .* Set it higher"),
+        open_warehouse(tmp_path / "w.duckdb", memory_limit="8MB") as con,
+    ):
+        con.execute("SELECT list(repeat('x', 1000) || i) FROM range(100_000) AS numbers (i)").fetchall()
+
+
+# ── Storage ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def of_an_earlier_creditflow(path):
+    """A database in the storage version that DuckDB takes by itself, with a month of clients."""
+    with duckdb.connect(str(path), config={"storage_compatibility_version": "latest"}) as con:
+        con.execute("CREATE TABLE migrations (name VARCHAR NOT NULL, applied_at TIMESTAMP NOT NULL)")
+        for script in scripts("migrations"):
+            con.execute(script.text)
+            con.execute(
+                "INSERT INTO migrations VALUES ($name, TIMESTAMP '2026-01-01')", {"name": script.name}
+            )
+        con.execute("INSERT INTO reason_texts SELECT i::VARCHAR, 'r', 'm' FROM range(1000) AS t (i)")
+        assert storage_version(con) != STORAGE_VERSION
+
+
+def shape(con):
+    """Columns, constraints and views."""
+    return [
+        con.execute(f"SELECT {columns} FROM {source}() WHERE NOT internal ORDER BY ALL").fetchall()
+        for source, columns in (
+            (
+                "duckdb_columns",
+                "table_name, column_name, column_index, data_type, is_nullable, column_default",
+            ),
+            ("duckdb_views", "view_name, sql"),
+            ("duckdb_tables", "table_name, estimated_size, check_constraint_count"),
+        )
+    ]
+
+
+def test_a_new_database_is_in_the_storage_version_of_publications(path):
+    with open_warehouse(path) as con:
+        assert storage_version(con) == STORAGE_VERSION
+
+
+def test_an_earlier_storage_version_is_replaced_once_and_nothing_is_lost(path):
+    of_an_earlier_creditflow(path)
+    with duckdb.connect(str(path), read_only=True) as con:
+        before, rows = shape(con), con.execute("FROM reason_texts ORDER BY ALL").fetchall()
+    with open_warehouse(path) as con:
+        assert storage_version(con) == STORAGE_VERSION
+        assert shape(con) == before
+        assert con.execute("FROM reason_texts ORDER BY ALL").fetchall() == rows
+    moment = path.stat().st_mtime_ns
+    with open_warehouse(path):
+        pass
+    assert path.stat().st_mtime_ns == moment
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("how", [{"read_only": True}, {"as_it_is": True}])
+def test_a_look_leaves_the_storage_version(path, how):
+    of_an_earlier_creditflow(path)
+    with open_warehouse(path, **how) as con:
+        assert storage_version(con) != STORAGE_VERSION
+
+
+def test_a_fault_while_it_is_replaced_leaves_the_earlier_file(path, monkeypatch):
+    of_an_earlier_creditflow(path)
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sql.warehouse.put_in_place", full)
+    with pytest.raises(HomeUnusable, match="No space left"), open_warehouse(path):
+        pass
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
