@@ -26,6 +26,7 @@ from tasks.ledger import AsOf, MonthOutcome
 from tasks.notify import notify
 from tasks.plan import finished, stale_months, unread_outcomes, views
 from tasks.publish import publish_database
+from tasks.reports.beside import opened
 
 # Told each month's line as soon as it is done: a range may take an hour, and its end may be an error.
 listeners: list[Callable[[str], None]] = []
@@ -128,7 +129,8 @@ def _recorded(settings: Settings, wishes: Mapping[Month, Wish], reason: str, as_
         backfill_id = ledger.open_backfill(home, str(months[0]), str(months[-1]), reason, as_of)
         try:
             # Each heartbeat's thread is waited for at a run's end: half a second a month.
-            with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            # Evidently's process serves all months.
+            with opened(), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
                 _run_all(home, settings, wishes, backfill_id, done)
         except BaseException as error:
             ledger.close_backfill(home, backfill_id, _stopped(months, done, error))

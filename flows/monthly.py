@@ -4,10 +4,14 @@ Runs on schedule, or by hand: `creditflow run 2005-09`. The same files, model an
 The flow `outcomes` takes in outcomes that have come before the next month's clients.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+import duckdb
 from prefect import flow
 
+from creditflow.errors import CreditflowError
 from creditflow.month import Month
 from creditflow.version import code_version
 from flows.artifacts import record_artifacts
@@ -23,8 +27,9 @@ from tasks.load import Loaded, LoadedOutcomes, load_clients, load_outcomes
 from tasks.monitor import monitor
 from tasks.notify import Told, notify, notify_failed
 from tasks.publish import publish, report
+from tasks.reports.beside import opened, warm_up
 from tasks.score import Scored, score
-from tasks.stage import Command, Run, take_timings
+from tasks.stage import Command, Run, record_start_up, take_timings
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,11 @@ def run_month(run: Run, retrain: bool, backfill_id: str | None) -> MonthResult:
     """The stages of one month, written down in the ledger; the caller holds the lock."""
     run.home.clear_work()
     try:
-        with ledger.recorded(run.home, run.run_id, run.month, run.command, backfill_id):
+        with (
+            opened(),
+            ledger.recorded(run.home, run.run_id, run.month, run.command, backfill_id),
+            _timings_kept(run),
+        ):
             # Before anything is read: what changes while the run goes on is for the next one.
             found = ledger.facts_now(run.home, run.month, run.options, run.as_of)
             summary, alerted = _stages(run, retrain)
@@ -109,6 +118,20 @@ def run_month(run: Run, retrain: bool, backfill_id: str | None) -> MonthResult:
     # A backfill tells at its end: a receiver that is down must not hold up every month.
     told = Told() if run.command == "backfill" else notify(run.home, run.alerting)
     return MonthResult(str(run.month), run.run_id, summary, alerted.raised, told)
+
+
+@contextmanager
+def _timings_kept(run: Run) -> Iterator[None]:
+    """Has the block's timings written down however it ends; readers see `publish` with the next run's.
+
+    What ended the block, a full disk perhaps, may refuse them too; its own error counts.
+    """
+    record_start_up(run)
+    try:
+        yield
+    finally:
+        with suppress(CreditflowError, duckdb.Error, OSError):
+            ledger.record_timings(run.home, take_timings(run.run_id))
 
 
 def _went_by(run: Run, found: ledger.Facts) -> ledger.Facts | None:
@@ -132,6 +155,7 @@ def stages(run: Run, retrain: bool) -> tuple[str, Alerted]:
     decision = decide(run, retrain)
     champion = develop(run, decision)
     scored = score(run, champion)
+    prepare_pages(run, champion)
     monitor(run)
     alerted = alert(run)
     report(run)
@@ -144,6 +168,7 @@ def stages_as_of_now(run: Run) -> tuple[str, Alerted]:
     outcomes = load_outcomes(run)
     champion = champion_of_today(run)
     scored = score(run, champion)
+    prepare_pages(run, champion)
     monitor(run)
     alerted = alert(run)
     report(run)
@@ -157,6 +182,12 @@ def stages_of_outcomes(run: Run) -> tuple[str, Alerted]:
     alerted = alert(run)
     report(run)
     return "; ".join(said_of(outcomes)) or "no new outcomes", alerted
+
+
+def prepare_pages(run: Run, developed: Developed) -> None:
+    """Has Evidently's process begin its imports, beside the stages before the pages."""
+    if run.options.evidently and developed.champion:
+        warm_up()
 
 
 SAID = {"retrain": "retrained", "reuse": "reused the champion", "wait": "awaiting a first model"}

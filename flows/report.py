@@ -28,8 +28,9 @@ def rebuild(home: Home, month: Month, settings: Settings, pdf: bool) -> "Reporte
         )
     # Not before: Prefect, which comes with it, would make a folder of its own in a home that is none.
     from tasks.publish import rebuild_pack
+    from tasks.reports.beside import opened
 
-    with locked(home, f"the pages of {month}", settings.lock_wait_seconds):
+    with locked(home, f"the pages of {month}", settings.lock_wait_seconds), opened():
         return rebuild_pack(
             home, month, run_options(settings), settings.memory_limit, pdf=pdf, browser=settings.chromium
         )

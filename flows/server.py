@@ -23,12 +23,15 @@ _END_SECONDS = 10
 class OwnServer:
     """The server's process, seen from the parent."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, brief: bool = False) -> None:
         """
         Args:
             folder: where the server keeps its SQLite database, its pages and its log.
+            brief: for one command alone. It has no pages and no clock, and the database is the one that
+                Prefect's own settings name.
         """
         self.folder = folder
+        self.brief = brief
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -36,10 +39,14 @@ class OwnServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def log(self) -> Path:
+        return self.folder / ("run-server.log" if self.brief else "server.log")
+
     def start(self) -> "OwnServer":
         """Starts the process; `wait` says when it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "server.log").open("wb") as log:
+        with self.log.open("wb") as log:
             self.process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-m", "flows.server", str(self.port)],
                 stdin=subprocess.PIPE,
@@ -62,12 +69,12 @@ class OwnServer:
         while time.monotonic() < until and self.alive:
             if answers(f"{self.url}/api"):
                 return
-            time.sleep(0.2)
+            time.sleep(0.05)
         raise ServerUnreachable(
             f"the Prefect server of {self.folder}",
             expected=f"an answer within {START_SECONDS} s",
             found="none" if self.alive else "a process that ended",
-            remedy=f"See {self.folder / 'server.log'}.",
+            remedy=f"See {self.log}.",
         )
 
     @property
@@ -88,16 +95,37 @@ class OwnServer:
             self.process.stdin.close()
 
     def _environment(self) -> dict[str, str]:
-        return {
+        common = {
             "PREFECT_API_URL": f"{self.url}/api",
-            "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{self.folder / 'server.db'}",
             "PREFECT_SERVER_API_HOST": "127.0.0.1",
             "PREFECT_SERVER_API_PORT": str(self.port),
-            "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(self.folder / "ui"),
-            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
         }
+        return common | (_BRIEF if self.brief else self._with_pages())
+
+    def _with_pages(self) -> dict[str, str]:
+        return {
+            "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{self.folder / 'server.db'}",
+            "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(self.folder / "ui"),
+            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        }
+
+
+# What only a server that stays needs. What writes down task runs and events stays on.
+_BRIEF = {"PREFECT_SERVER_UI_ENABLED": "false"} | {
+    f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false"
+    for service in (
+        "CANCELLATION_CLEANUP",
+        "EVENT_LOGGER",
+        "FOREMAN",
+        "LATE_RUNS",
+        "PAUSE_EXPIRATIONS",
+        "REPOSSESSOR",
+        "SCHEDULER",
+        "TRIGGERS",
+    )
+}
 
 
 def free_port() -> int:

@@ -3,6 +3,7 @@
 `.env.example` lists them all; a test keeps it true.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -21,6 +22,21 @@ def _known_zone(name: str) -> str:
     except (KeyError, ValueError, OSError) as error:
         raise ValueError("a time zone of the IANA database, such as Europe/Berlin") from error
     return name
+
+
+# A month of a million clients was run with half of it; a month of ten times as many asks for more.
+LEAST_MEMORY = 256 * 10**6
+_UNITS = {f"{letter}B": 1000**power for power, letter in enumerate("KMGT", 1)}
+_UNITS |= {f"{letter}iB": 1024**power for power, letter in enumerate("KMGT", 1)}
+
+
+def _enough_memory(text: str) -> str:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B)", text)
+    if not found:
+        raise ValueError("a number and KB, MB, GB or TB, such as 4GB")
+    if float(found[1]) * _UNITS[found[2]] < LEAST_MEMORY:
+        raise ValueError("at least 256MB")
+    return text
 
 
 class Settings(BaseSettings):
@@ -105,8 +121,10 @@ class Settings(BaseSettings):
     chromium: str | None = Field(
         None, description="The Chromium that prints pages to PDF; without it the first one on the PATH."
     )
-    memory_limit: str | None = Field(
-        None, pattern=r"^\d+(\.\d+)?\s*[KMGT]i?B$", description="DuckDB's memory limit, such as 4GB."
+    memory_limit: Annotated[str, AfterValidator(_enough_memory)] = Field(
+        "1GB",
+        description="Most memory that DuckDB holds, such as 4GB, at least 256MB; what does not fit goes to "
+        "disk. It does not cover what polars, torch and pandas hold beside it: docs/operations.md.",
     )
     lock_wait_seconds: float = Field(
         10, ge=0, description="How long a run waits for another one on the same home before it is refused."
@@ -164,10 +182,21 @@ class Settings(BaseSettings):
     alert_webhook: SecretStr | None = Field(
         None, description="Web address that alerts are sent to as JSON; kept out of every output."
     )
+    dask: str | None = Field(
+        None,
+        pattern=r"^([a-z]+://)?[^\s/]+:\d+$",
+        description="Address of a Dask scheduler, such as tls://10.0.0.5:8786, whose workers do the work of "
+        "creditflow score; without it this machine does.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         "CRITICAL",
         description="Level of Prefect's log on the terminal; errors are shown by the command line.",
     )
+
+
+def _in_words(message: str) -> str:
+    told = message.removeprefix("Value error, ")
+    return told[:1].lower() + told[1:]
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -183,7 +212,7 @@ def load_settings(**overrides: Any) -> Settings:
         name = "_".join(str(part) for part in first["loc"]).upper()
         raise UsageError(
             f"setting CREDITFLOW_{name.removeprefix('CREDITFLOW_')}",
-            expected=first["msg"].lower(),
+            expected=_in_words(first["msg"]),
             found=repr(first["input"]),
             remedy="Correct it in the environment or in .env; .env.example describes every setting.",
         ) from error

@@ -4,7 +4,7 @@ Prefect is imported only when there is something to run: a month that is up to d
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,9 +32,9 @@ def run_one(settings: Settings, month: Month, retrain: bool) -> None:
         show.print_lines([f"{month}: {finished.said}"])
         return
     _require_file(Home(settings.home), month)
-    from flows.monthly import monthly
+    with show.progress([month]) as say, _prefect(settings):
+        from flows.monthly import monthly
 
-    with show.progress([month]) as say:
         say(f"{month}: {monthly(str(month), retrain).summary}")
 
 
@@ -73,9 +73,9 @@ def run_range(
     if len(finished) == len(months):
         show.print_lines([f"{month}: {finished[month].said}" for month in months])
         return
-    from flows import backfill
+    with _heard([month for month in months if month not in finished]), _prefect(settings):
+        from flows import backfill
 
-    with _heard([month for month in months if month not in finished]):
         done = backfill.backfill(str(first), str(last), reason, as_of, force, keep_going)
     show.print_lines([done.summary])
 
@@ -100,9 +100,9 @@ def rebuild(settings: Settings, reason: str) -> list[Month]:
     if not stale and not unread:
         show.print_lines(["nothing is stale"])
         return []
-    from flows import backfill
+    with _heard(stale), _prefect(settings):
+        from flows import backfill
 
-    with _heard(stale):
         done = backfill.rebuild(reason)
     if done.outcomes:
         show.print_lines([done.summary])
@@ -125,6 +125,13 @@ def _due(settings: Settings) -> tuple[dict[Month, str], list[Month]]:
 
     home = Home(settings.home)
     return stale_months(home, run_options(settings)), unread_outcomes(home)
+
+
+def _prefect(settings: Settings) -> AbstractContextManager[None]:
+    # Prefect comes with it.
+    from flows.start import prefect_at_hand
+
+    return prefect_at_hand(settings.home)
 
 
 @contextmanager

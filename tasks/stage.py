@@ -1,11 +1,12 @@
 """What a stage of a run is: a Prefect task that is timed and announced.
 
-Stages pass keys (month, file hash, version), never frames: Prefect hashes and logs what it is given.
+Stages pass keys (month, file hash, version), never frames: Prefect hashes and logs what it is given. A stage
+tells its parts by `step`; their times are within its own and are never added to it.
 """
 
-import resource
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
@@ -14,9 +15,10 @@ from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
-from creditflow.errors import FileUnsettled, HomeLocked
+from creditflow.errors import FileUnsettled, HomeLocked, MemoryLimitReached
 from creditflow.month import Month
 from tasks.home import Home
+from tasks.measure import Measured, age_seconds, highest, measured
 from tasks.options import Alerting, Options
 
 P = ParamSpec("P")
@@ -69,7 +71,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Timing:
-    """One stage of one run. `rows` is None where a stage counts none."""
+    """One stage of one run, or a part of one: `STAGE: PART`. `rows` is None where none are counted."""
 
     run_id: str
     month: str
@@ -110,9 +112,9 @@ def stage(name: str) -> Callable[[Callable[Concatenate[Run, P], R]], Callable[Co
         @wraps(function)
         def timed(run: Run, *args: P.args, **kwargs: P.kwargs) -> R:
             _announce(name, run.month, "start")
-            started = time.perf_counter()
-            result = function(run, *args, **kwargs)
-            timings.append(_timing(run, name, time.perf_counter() - started, result))
+            with _recorded(run, name) as found:
+                result = function(run, *args, **kwargs)
+                found.rows = getattr(result, "rows", None)
             _announce(name, run.month, "end")
             return result
 
@@ -124,6 +126,34 @@ def stage(name: str) -> Callable[[Callable[Concatenate[Run, P], R]], Callable[Co
     return decorate
 
 
+START_UP = "start-up"
+_begun: list[str] = []
+
+
+def record_start_up(run: Run) -> None:
+    """Writes down what a process spent before its first run began: imports, Prefect's server, a look around.
+
+    Nothing for its later runs, and where the system does not tell a process's age.
+    """
+    age = age_seconds()
+    if not _begun and age is not None:
+        timings.append(_timing(run, START_UP, Measured(age, highest())))
+    _begun.append(run.run_id)
+
+
+@contextmanager
+def step(run: Run, name: str) -> Iterator[Measured]:
+    """Times a part of the stage that is going on; set `rows` of what it yields where it counts some.
+
+    A part that is gone through several times is shown as one. Outside of a stage nothing is recorded.
+    """
+    stage_name = _going_on.get()
+    with measured() as found:
+        yield found
+    if stage_name is not None:
+        timings.append(_timing(run, f"{stage_name}{PART}{name}", found))
+
+
 def take_timings(run_id: str) -> list[Timing]:
     """The timings of a run so far, removed from the list."""
     taken = [timing for timing in timings if timing.run_id == run_id]
@@ -131,13 +161,49 @@ def take_timings(run_id: str) -> list[Timing]:
     return taken
 
 
+# Between a stage and its part; sums of a run's seconds leave out what has it.
+PART = ": "
+_going_on: ContextVar[str | None] = ContextVar("stage", default=None)
+
+
+@contextmanager
+def _recorded(run: Run, name: str) -> Iterator[Measured]:
+    """Has the block's time written down, also of one that fails: of a failed run one wants to know it most.
+
+    A try that failed for a reason in `PASSING` is not: the next one counts.
+    """
+    before, within = len(timings), _going_on.set(name)
+    try:
+        with measured() as found:
+            yield found
+    except PASSING:
+        del timings[before:]
+        raise
+    except MemoryLimitReached as error:
+        timings.append(_timing(run, name, found))
+        raise _of_stage(error, name, run) from error
+    except BaseException:
+        timings.append(_timing(run, name, found))
+        raise
+    finally:
+        _going_on.reset(within)
+    timings.append(_timing(run, name, found))
+
+
+def _of_stage(error: MemoryLimitReached, name: str, run: Run) -> MemoryLimitReached:
+    """The error with the stage that met it, which the database cannot know."""
+    return MemoryLimitReached(
+        f"stage {name!r} of {run.month}, {error.where}",
+        expected=error.expected,
+        found=error.found,
+        remedy=error.remedy,
+    )
+
+
 def _announce(name: str, month: Month, moment: Literal["start", "end"]) -> None:
     for listener in listeners:
         listener(name, month, moment)
 
 
-def _timing(run: Run, name: str, seconds: float, result: object) -> Timing:
-    rows = getattr(result, "rows", None)
-    # ru_maxrss counts KiB on Linux.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return Timing(run.run_id, str(run.month), name, seconds, rows, peak)
+def _timing(run: Run, name: str, found: Measured) -> Timing:
+    return Timing(run.run_id, str(run.month), name, found.seconds, found.rows, found.peak_rss_bytes)

@@ -99,20 +99,20 @@ class Status:
         """A form that JSON keeps: times in UTC as ISO 8601, null where a thing is not known."""
         return {
             "home": str(self.home),
-            "looked_at": _iso(self.looked_at),
+            "looked_at": iso(self.looked_at),
             "source": self.source,
             "problem": self.problem,
             "not_looked_at": self.not_looked_at,
-            "months": [{name: _iso(value) for name, value in asdict(month).items()} for month in self.months],
+            "months": [{name: iso(value) for name, value in asdict(month).items()} for month in self.months],
             "waiting": [asdict(file) for file in self.waiting],
             "overdue": None
             if self.overdue is None
-            else [{"month": str(o.month), "expected_by": _iso(o.expected_by)} for o in self.overdue],
+            else [{"month": str(o.month), "expected_by": iso(o.expected_by)} for o in self.overdue],
         }
 
 
-def _iso(value: Any) -> Any:
-    """The tables hold UTC without a zone."""
+def iso(value: Any) -> Any:
+    """A value as JSON keeps it. The tables hold UTC without a zone."""
     if not isinstance(value, datetime):
         return value
     aware = value if value.tzinfo else value.replace(tzinfo=UTC)
@@ -200,6 +200,24 @@ def _opened(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
                     raise
                 time.sleep(pause)
         yield con
+
+
+@contextmanager
+def looked_into(home: Home) -> Iterator[duckdb.DuckDBPyConnection | None]:
+    """The writer's database, or the readers' one where it is in use; None where there is none yet.
+
+    Raises:
+        HomeUnusable: a first run is going on, and nothing has been published yet.
+    """
+    with ExitStack() as stack:
+        if not home.warehouse.is_file():
+            yield None
+            return
+        con = None
+        if who_works(home) is None:
+            with suppress(HomeLocked):
+                con = stack.enter_context(_opened(home))
+        yield con or stack.enter_context(open_published(home.published))
 
 
 def who_works(home: Home) -> str | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import polars as pl
 
@@ -65,7 +65,7 @@ def drift_page(
         current, reference: attributes and `pd`, one row a client.
         whole: how many clients they were taken from.
     """
-    title = f"Data drift of {month} against the reference sample"
+    title = title_of("drift", month)
     reason = _drift_reason(current, reference)
     if reason is not None or reference is None:
         return EvidentlyPage("drift", title, reason, [])
@@ -93,7 +93,7 @@ def performance_page(
         reference: `pd` and `defaulted` of the reference sample.
         whole: how many clients they were taken from.
     """
-    title = f"Classification performance of {month}"
+    title = title_of("performance", month)
     if current.is_empty():
         return EvidentlyPage("performance", title, f"outcomes for {month} not yet received", [])
     single = one_class(current)
@@ -108,6 +108,15 @@ def performance_page(
     ]
     page = EvidentlyPage("performance", title, None, notes)
     return _written(path, month, page, lambda: _performance_html(current, beside))
+
+
+def title_of(name: Literal["drift", "performance"], month: str) -> str:
+    """What the page of that name is called."""
+    titles = {
+        "drift": f"Data drift of {month} against the reference sample",
+        "performance": f"Classification performance of {month}",
+    }
+    return titles[name]
 
 
 # --- Guards ---------------------------------------------------------------------------------------

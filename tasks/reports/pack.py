@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -18,8 +19,9 @@ from creditflow.month import Month
 from tasks.alerts import read_alerts
 from tasks.notify import write_month
 from tasks.reports import pages
+from tasks.reports.beside import Job, Pending, draw
 from tasks.reports.cards import INDEX, MODELS_FOLDER, card_path
-from tasks.reports.evidently_pages import EvidentlyPage, Whole, drift_page, performance_page
+from tasks.reports.evidently_pages import EvidentlyPage, Whole
 from tasks.reports.explanations import explanations_page, gather_reason_drift
 from tasks.reports.gather import (
     MonthFacts,
@@ -101,12 +103,13 @@ def build_month_pack(
     building = _fresh(reports_dir, str(month))
     try:
         if evidently:
-            shown = _evidently_pages(con, facts, building, reference, _Sampling(sample_rows, seed))
+            drawn = _evidently_pages(con, facts, building, reference, _Sampling(sample_rows, seed))
         else:
-            shown = _without_evidently("left out on request when this pack was built")
+            drawn = _without_evidently("left out on request when this pack was built")
         sources = Sources(con, facts, reference, policy or Policy(), seed, root)
         reasons = pages.REASONS_LIST if (reports_dir / pages.REASONS_LIST).is_file() else None
-        for name, text in page_texts(sources, shown, _cards(facts, reports_dir), reasons).items():
+        texts = page_texts(sources, drawn, _cards(facts, reports_dir), reasons)
+        for name, text in texts.items():
             (building / name).write_text(text, "utf-8")
         write_month(building, read_alerts(con, "current_alerts", month=str(month)))
     except BaseException:
@@ -160,14 +163,14 @@ class Sources:
 
 def page_texts(
     sources: Sources,
-    shown: Sequence[EvidentlyPage],
+    evidently: Sequence[Pending],
     cards: frozenset[str] = frozenset(),
     reasons: str | None = None,
 ) -> dict[str, str]:
     """File name to text of all that is ours in a month's pack.
 
     Args:
-        shown: what came of Evidently's pages.
+        evidently: gives what came of Evidently's pages; waited for when all else is made.
         cards: paths of the model cards that are there.
         reasons: path of the list of reasons, if it is there.
     """
@@ -177,8 +180,7 @@ def page_texts(
     groups = gather_segments(con, facts.month)
     drift = gather_reason_drift(con, facts, scores.before)
     drawn = histogram(facts, sources.reference, scores)
-    return {
-        "index.html": pages.month_page(facts, earlier_row(con, facts.month), drawn, shown, cards),
+    texts = {
         "data-quality.html": pages.data_quality_page(facts),
         "stability.html": pages.stability_page(facts, gather_psi_trend(con, facts.month)),
         "scores.html": scores_page(facts, scores, drawn),
@@ -187,6 +189,11 @@ def page_texts(
         "explanations.html": explanations_page(facts, drift, reasons),
         "vae.html": vae_page(facts, gather_vae(con, facts, sources.root, sources.seed)),
         "metrics.json": as_json(metrics_of(facts, scores, found, groups)),
+    }
+    shown = [page() for page in evidently]
+    return {
+        "index.html": pages.month_page(facts, earlier_row(con, facts.month), drawn, shown, cards),
+        **texts,
         **{p.file_name: pages.unavailable_page(facts.month, p) for p in shown if p.reason},
     }
 
@@ -213,23 +220,22 @@ def _evidently_pages(
     folder: Path,
     reference: pl.DataFrame | None,
     sampling: _Sampling,
-) -> list[EvidentlyPage]:
+) -> list[Pending]:
     if facts.champion is None:
         return _without_evidently("no client is scored: awaiting a first model")
     month, held = Month.parse(facts.month), sampling.of_reference(reference)
     everyone, known = (sampling.of_month(con, month, known_only=only) for only in (False, True))
     behind = 0 if reference is None else reference.height
+    of_month, of_known = (Whole(n, behind) for n in (facts.outcomes.scored, facts.outcomes.outcomes))
     return [
-        drift_page(folder / "drift.html", facts.month, everyone, held, Whole(facts.outcomes.scored, behind)),
-        performance_page(
-            folder / "performance.html", facts.month, known, held, Whole(facts.outcomes.outcomes, behind)
-        ),
+        draw(Job("drift", folder / "drift.html", facts.month, everyone, held, of_month)),
+        draw(Job("performance", folder / "performance.html", facts.month, known, held, of_known)),
     ]
 
 
-def _without_evidently(reason: str) -> list[EvidentlyPage]:
+def _without_evidently(reason: str) -> list[Pending]:
     titles = {"drift": "Drift report by Evidently", "performance": "Classification report by Evidently"}
-    return [EvidentlyPage(name, title, reason, []) for name, title in titles.items()]
+    return [partial(EvidentlyPage, name, title, reason, []) for name, title in titles.items()]
 
 
 def _unknown(month: Month) -> UsageError:

@@ -55,6 +55,42 @@ def test_help_pays_for_no_heavy_import():
     assert found.stdout.strip() == "[]"
 
 
+# What is seldom needed to answer; a query and a look at what is up to date are of a few tenths of a second.
+LATE = ("torch", "sklearn", "scipy", "prefect", "great_expectations", "evidently", "pandas", "matplotlib")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["sql", "SELECT 1 AS one"], "one"),
+        (["status"], "2026-01"),
+        (["status", "--timings"], "between stages"),
+        (["run", "2026-04"], "up to date"),
+        (["backfill", "2026-01", "2026-04", "--reason", "again"], "2026-04: up to date"),
+    ],
+)
+def test_what_has_nothing_to_run_pays_for_no_heavy_import(home, arguments, words):
+    code = f"""import atexit, sys
+from flows import cli
+atexit.register(lambda: print(sorted(set({LATE!r}) & set(sys.modules)), file=sys.stderr))
+sys.argv = ["creditflow", *{arguments!r}]
+cli.main()"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.returncode in (0, cli.CRITICAL), found.stderr
+    assert words in found.stdout
+    assert found.stderr.splitlines()[0] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [(["--month", "2026-01"], 2, "--timings"), (["--timings", "--month", "May"], 1, "May")],
+)
+def test_timings_of_a_month_need_both(arguments, code, words, tmp_path):
+    result = creditflow("status", *arguments, home=tmp_path / "home")
+    assert result.returncode == code
+    assert words in result.stderr
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command):
     result = CliRunner().invoke(cli.app, [command, "--help"])

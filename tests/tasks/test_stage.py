@@ -5,10 +5,11 @@ from itertools import pairwise
 import pytest
 from prefect import flow
 
-from creditflow.errors import ContentRefused, FileUnsettled, HomeLocked
+from creditflow.errors import ContentRefused, FileUnsettled, HomeLocked, MemoryLimitReached
 from creditflow.month import Month
+from tasks import stage as module
 from tasks.home import Home
-from tasks.stage import Patience, Run, stage, take_timings
+from tasks.stage import START_UP, Patience, Run, record_start_up, stage, step, take_timings
 
 pytestmark = pytest.mark.flow
 
@@ -19,6 +20,7 @@ def error(kind):
 
 @pytest.fixture
 def run(tmp_path, prefect_server):
+    take_timings("run")
     patience = Patience(settle_seconds=0, retries=3, retry_seconds=0.05)
     return Run("run", Month(2026, 1), Home(tmp_path), "c0de", patience=patience)
 
@@ -76,3 +78,83 @@ def test_no_retries_were_asked_for(run):
 def test_pauses_double():
     assert Patience(retries=4, retry_seconds=5).pauses == [5, 10, 20, 40]
     assert Patience(retries=0).pauses == []
+
+
+# ── Timings ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def timed(run, body):
+    """What is recorded of a stage, without Prefect, and the error that it met."""
+    try:
+        stage("whole")(body).fn(run)
+        raised = None
+    except Exception as error:
+        raised = error
+    return take_timings(run.run_id), raised
+
+
+def test_parts_are_named_after_their_stage_and_lie_within_it(run):
+    def body(run):
+        for rows in (2, 3):
+            with step(run, "read") as found:
+                time.sleep(0.01)
+                found.rows = rows
+
+    found, _ = timed(run, body)
+    assert [(t.stage, t.rows) for t in found] == [("whole: read", 2), ("whole: read", 3), ("whole", None)]
+    assert found[2].seconds >= found[0].seconds + found[1].seconds >= 0.02
+    assert found[2].peak_rss_bytes >= max(t.peak_rss_bytes for t in found[:2]) > 0
+
+
+def test_outside_of_a_stage_no_part_is_recorded(run):
+    with step(run, "read") as found:
+        pass
+    assert take_timings(run.run_id) == []
+    assert found.peak_rss_bytes > 0
+
+
+def test_stage_that_fails_is_recorded_as_far_as_it_went(run):
+    def body(run):
+        with step(run, "read"):
+            pass
+        raise ZeroDivisionError
+
+    found, raised = timed(run, body)
+    assert isinstance(raised, ZeroDivisionError)
+    assert [t.stage for t in found] == ["whole: read", "whole"]
+
+
+def test_try_that_is_made_again_leaves_nothing(run):
+    def body(run):
+        with step(run, "read"):
+            pass
+        raise error(HomeLocked)
+
+    found, raised = timed(run, body)
+    assert isinstance(raised, HomeLocked)
+    assert found == []
+
+
+def test_memory_limit_names_the_stage(run):
+    def body(run):
+        raise error(MemoryLimitReached)
+
+    found, raised = timed(run, body)
+    assert str(raised).startswith("stage 'whole' of 2026-01, file: expected rest")
+    assert [t.stage for t in found] == ["whole"]
+
+
+def test_start_up_is_recorded_for_the_first_run_of_a_process(run, monkeypatch):
+    monkeypatch.setattr(module, "_begun", [])
+    monkeypatch.setattr(module, "age_seconds", lambda: 7.5)
+    record_start_up(run)
+    record_start_up(replace(run, run_id="later"))
+    assert [(t.stage, t.seconds) for t in take_timings("run")] == [(START_UP, 7.5)]
+    assert take_timings("later") == []
+
+
+def test_start_up_is_left_out_where_the_system_does_not_tell(run, monkeypatch):
+    monkeypatch.setattr(module, "_begun", [])
+    monkeypatch.setattr(module, "age_seconds", lambda: None)
+    record_start_up(run)
+    assert take_timings("run") == []

@@ -364,7 +364,9 @@ def test_json_holds_every_documented_field_and_no_other(filled, stale):
     (filled.inbox / "clients_2005-09.csv").write_text("x")
     found = json.loads(json.dumps(seen(filled, datetime(2005, 9, 1, tzinfo=UTC))[0].as_dict()))
     documented = {
-        line.split("`")[1] for line in DOCUMENTED.read_text("utf-8").splitlines() if line.startswith("| `")
+        line.split("`")[1]
+        for line in DOCUMENTED.read_text("utf-8").splitlines()
+        if line.startswith("| `") and not line.startswith("| `timings")
     }
     fields = {
         *found,

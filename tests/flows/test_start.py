@@ -1,0 +1,109 @@
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from flows import start
+from flows.server import OwnServer, answers
+
+# A flow in a process that has no server, then a line that tells where it found one.
+FLOW = """
+import sys, time
+from pathlib import Path
+from flows.quiet import prepare_environment
+home = Path(sys.argv[1])
+prepare_environment(home)
+from flows import start
+start.HEAVY = ()
+with start.prefect_at_hand(home):
+    from prefect import flow, task
+    from prefect.settings import PREFECT_API_URL
+    @flow
+    def outer():
+        return task(lambda: 7)()
+    assert outer() == 7
+    print(PREFECT_API_URL.value(), flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+def flow_process(home, seconds):
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+    return subprocess.Popen(
+        [sys.executable, "-c", FLOW, str(home), str(seconds)], stdout=subprocess.PIPE, text=True, env=env
+    )
+
+
+def silent(url, seconds=20):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if not answers(url, 1):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.flow
+@pytest.mark.parametrize("killed", [False, True])
+def test_server_of_a_command_ends_with_it(tmp_path, killed):
+    process = flow_process(tmp_path, 60 if killed else 0)
+    url = process.stdout.readline().strip()
+    assert url.startswith("http://127.0.0.1:")
+    if killed:
+        assert answers(url)
+        process.send_signal(signal.SIGKILL)
+    assert process.wait(60) == (-signal.SIGKILL if killed else 0)
+    process.stdout.close()
+    assert silent(url)
+    # Its history is kept where it always was.
+    assert (tmp_path / "prefect" / "prefect.db").is_file()
+
+
+@pytest.mark.flow
+def test_server_that_settings_name_is_used(prefect_server, tmp_path, monkeypatch):
+    from prefect.settings import PREFECT_API_URL
+
+    monkeypatch.setattr(OwnServer, "start", lambda self: pytest.fail("a server was started"))
+    monkeypatch.setattr(start, "HEAVY", ())
+    named = PREFECT_API_URL.value()
+    with start.prefect_at_hand(tmp_path):
+        assert PREFECT_API_URL.value() == named
+
+
+def test_brief_server_has_no_clock_and_no_pages_and_keeps_the_database(tmp_path):
+    brief, long = (OwnServer(tmp_path, brief=b)._environment() for b in (True, False))
+    assert brief["PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED"] == "false"
+    assert brief["PREFECT_SERVER_UI_ENABLED"] == "false"
+    assert "PREFECT_API_DATABASE_CONNECTION_URL" not in brief
+    assert not any("TASK_RUN_RECORDER" in name or "EVENT_PERSISTER" in name for name in brief)
+    assert "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED" not in long
+    assert OwnServer(Path("f"), brief=True).log != OwnServer(Path("f")).log
+
+
+def test_every_service_that_is_left_out_is_one_that_prefect_has():
+    from prefect.settings.models.server.services import ServerServicesSettings
+
+    names = {name.upper() for name in ServerServicesSettings.model_fields}
+    off = [name for name in OwnServer(Path("f"), brief=True)._environment() if "_SERVICES_" in name]
+    assert {n.removeprefix("PREFECT_SERVER_SERVICES_").removesuffix("_ENABLED") for n in off} <= names
+
+
+@pytest.mark.parametrize("collecting", [True, False])
+def test_imports_leave_the_collector_as_it_was(monkeypatch, collecting):
+    seen = []
+    monkeypatch.setattr(start, "HEAVY", ("a", "b"))
+    monkeypatch.setattr(start, "import_module", lambda name: seen.append((name, gc.isenabled())))
+    was = gc.isenabled()
+    try:
+        (gc.enable if collecting else gc.disable)()
+        start.import_heavy()
+        assert gc.isenabled() is collecting
+    finally:
+        (gc.enable if was else gc.disable)()
+        gc.unfreeze()
+    assert seen == [("a", False), ("b", False)]
