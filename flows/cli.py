@@ -131,6 +131,29 @@ def rebuild(
 
 
 @app.command()
+def score(
+    source: Annotated[
+        str, typer.Argument(metavar="INPUT", help="Folder or URL of Parquet partitions of clients.")
+    ],
+    target: Annotated[
+        str, typer.Argument(metavar="OUTPUT", help="Folder or URL that receives a partition of scores each.")
+    ],
+    dask: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Dask scheduler whose workers do it; CREDITFLOW_DASK."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the scores of another run in OUTPUT.")
+    ] = False,
+) -> None:
+    """Score Parquet partitions by the champion's models, here or on a cluster; docs/many-machines.md."""
+    settings = _settings()
+    from flows import partitions
+
+    partitions.answer(settings, source, target, dask, overwrite)
+
+
+@app.command()
 def study(
     file: Annotated[Path, typer.Argument(help="The UCI data set, in any of its spellings.")],
     out: Annotated[
@@ -288,8 +311,21 @@ def status(
         int | None, typer.Option("--months", min=1, metavar="N", help="Only the newest N months.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON; docs/status.md.")] = False,
+    timings: Annotated[
+        bool, typer.Option("--timings", help="Show what each month's newest run spent time and memory on.")
+    ] = False,
+    month: Annotated[
+        str | None, typer.Option("--month", metavar="MONTH", help="With --timings: only this month.")
+    ] = None,
 ) -> None:
     """Show where every month stands: file, model, scores, AUC, report, alerts, stale or not, overdue."""
+    if month and not timings:
+        raise UsageError("--month", expected="--timings with it", found="--month alone", remedy="Give both.")
+    if timings:
+        from flows import timings_cli
+
+        timings_cli.answer(_settings(), Month.parse(month) if month else None, months, as_json)
+        return
     from flows import status_cli
 
     status_cli.answer(_settings(), months, as_json)

@@ -424,7 +424,9 @@ class Layer:
     own compiler writes into its programs.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, activation: Literal["none", "relu", "swish"]) -> None:
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, activation: Literal["none", "relu", "swish"]
+    ) -> None:
         self.bias, self.activation = bias, activation
         self.packed = weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, None) if self.packed else weight
@@ -468,6 +470,7 @@ class Folded:
         share = 1 / (each * len(networks))
         self.members = tuple(_member(net, k, share) for net in networks for k in range(each))
         self.ready = [member.laid_out() for member in self.members]
+        self.backwards = [Backwards(member) for member in self.members]
 
     def logit(self, inputs: Tensor) -> Tensor:
         """(n,) log-odds of the second class."""
@@ -487,9 +490,9 @@ class Folded:
         the factor Δh / Δz. They sum to the difference in log-odds (section 3.1).
         """
         total = torch.zeros_like(inputs)
-        for member in self.members:
-            total += _multipliers(member, inputs, reference[None])
-        return total * (inputs - reference)
+        for layers, member in zip(self.backwards, self.members, strict=True):
+            total += layers.multipliers(inputs, reference[None], member.head[0])
+        return total.mul_(inputs - reference)
 
 
 def _member(network: Network, k: int, share: float) -> Member:
@@ -525,24 +528,33 @@ class FoldedEncoder:
         return mean, log_variance.clamp(*LOG_VARIANCE)
 
 
-def _multipliers(member: Member, inputs: Tensor, reference: Tensor) -> Tensor:
-    """(n, width) factors that turn each input's distance from the reference into its contribution."""
-    factors, hidden, known = [], inputs, reference
-    for layer in member.layers:
-        before, known_before = functional.linear(hidden, *layer), functional.linear(known, *layer)
-        hidden, known = before.relu(), known_before.relu()
-        factors.append(_rescale(before, hidden, known_before, known))
-    carried = factors[-1] * member.head[0]
-    for (weight, _), factor in zip(reversed(member.layers[1:]), reversed(factors[:-1]), strict=True):
-        carried = (carried @ weight) * factor
-    return carried @ member.layers[0][0]
+class Backwards:
+    """A member's layers forwards without their ReLU, and backwards as carriers of contributions."""
+
+    def __init__(self, member: Member) -> None:
+        self.forwards = [Layer(*layer, "none") for layer in member.layers]
+        self.carriers = [Layer(weight.T.contiguous(), None, "none") for weight, _ in member.layers]
+
+    def multipliers(self, inputs: Tensor, reference: Tensor, head: Tensor) -> Tensor:
+        """(n, width) factors that turn each input's distance from the reference into its contribution."""
+        factors, hidden, known = [], inputs, reference
+        for layer in self.forwards:
+            before, known_before = layer(hidden), layer(known)
+            hidden, known = before.relu(), known_before.relu()
+            factors.append(_rescale(before, hidden, known_before, known))
+        carried = factors[-1].mul_(head)
+        for carrier, factor in zip(reversed(self.carriers[1:]), reversed(factors[:-1]), strict=True):
+            carried = carrier(carried).mul_(factor)
+        return self.carriers[0](carried)
 
 
 def _rescale(before: Tensor, after: Tensor, known_before: Tensor, known_after: Tensor) -> Tensor:
-    moved = before - known_before
+    """Δh / Δz of each unit; overwrites `before`."""
+    slope = (before > 0).to(before.dtype)
+    moved = before.sub_(known_before)
     # Where nothing moved the ratio is 0 / 0 and its limit is the slope.
     still = moved.abs() < STILL
-    return torch.where(still, (before > 0).to(moved.dtype), (after - known_after) / moved)
+    return torch.where(still, slope, (after - known_after).div_(moved))
 
 
 # ---- Weights as arrays -----------------------------------------------------------------------------------

@@ -546,7 +546,8 @@ class VAEClassifier(ClassifierMixin, VAE):
         DeepLIFT with the Rescale rule on the folded network, see `network.Folded.contributions`.
         """
         reference = torch.from_numpy(self.reference_.astype(np.float32))
-        base = float(self._folded_network("cpu").logit(reference[None])[0])
+        with torch.inference_mode():
+            base = float(self._folded_network("cpu").logit(reference[None])[0])
 
         def explained(net: nw.Folded, batch: nw.Batch) -> np.ndarray:
             found = net.contributions(net.network.inputs(batch), reference.to(batch.amounts.device))
