@@ -137,7 +137,7 @@ def test_scores_are_inserted_and_archived_by_name(con, tmp_path):
         sha256="s",
         code_version="c",
         scored_at="2005-05-01",
-        path=str(path),
+        paths=[str(path)],
     )
     execute(con, "archive_scores", month="2005-04", run_id="next")
     kept = "client_id, model, pd, points, grade, flagged"
