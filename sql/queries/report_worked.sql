@@ -1,22 +1,22 @@
 -- Up to ten explained clients, from the riskiest down: the highest and the lowest PD, the nearest ones on both sides
 -- of the cut-off, four on the way down, and where outcomes are known the riskiest who paid and the safest who
 -- defaulted; fewer where these are the same client. Grain: one row per client. Owner: tasks.reports.
-WITH ranked AS (
+WITH ranked AS MATERIALIZED (
     SELECT
-        s.client_id, o.defaulted, row_number() OVER (ORDER BY s.pd DESC, s.client_id) AS place,
-        count(*) OVER () AS total, count(*) FILTER (WHERE s.flagged) OVER () AS flagged_total
+        s.client_id, o.defaulted, s.flagged, row_number() OVER (ORDER BY s.pd DESC, s.client_id) AS place
     FROM scores AS s
     SEMI JOIN reasons AS r ON r.month = $month AND r.client_id = s.client_id
     LEFT JOIN outcomes AS o ON o.month = $month AND o.client_id = s.client_id
     WHERE s.month = $month AND s.is_champion
 ),
-placed AS (
+totals AS (
     SELECT
-        *, min(place) FILTER (WHERE defaulted = 0) OVER () AS first_who_paid,
-        max(place) FILTER (WHERE defaulted = 1) OVER () AS last_who_defaulted
+        count(*) AS total, count(*) FILTER (WHERE flagged) AS flagged_total,
+        min(place) FILTER (WHERE defaulted = 0) AS first_who_paid,
+        max(place) FILTER (WHERE defaulted = 1) AS last_who_defaulted
     FROM ranked
 ),
-chosen AS (
+chosen AS MATERIALIZED (
     SELECT
         client_id, place,
         CASE
@@ -31,7 +31,8 @@ chosen AS (
             WHEN place = (total + 1) // 2 THEN 'the middle of those explained'
             WHEN place = (3 * total + 1) // 4 THEN 'three quarters of those explained are riskier'
         END AS chosen_for
-    FROM placed
+    FROM ranked, totals
+    WHERE chosen_for IS NOT NULL
 )
 SELECT
     s.client_id, s.model, s.version, s.score, s.pd, s.points, s.grade, s.flagged, o.defaulted, chosen.chosen_for,
@@ -41,5 +42,4 @@ INNER JOIN scores AS s ON s.month = $month AND s.client_id = chosen.client_id AN
 INNER JOIN reasons AS r ON r.month = $month AND r.client_id = chosen.client_id
 INNER JOIN clients AS c ON c.month = $month AND c.client_id = chosen.client_id
 LEFT JOIN outcomes AS o ON o.month = $month AND o.client_id = chosen.client_id
-WHERE chosen.chosen_for IS NOT NULL
 ORDER BY chosen.place
