@@ -7,6 +7,7 @@ they do, as in a recession, each rejects more often than its level says.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from scipy.special import expit, logit
 from scipy.stats import beta, binom, chi2, norm
 
 from models.discrimination import LEVEL, Interval, _quantile
-from models.metrics import Metric, _checked, _one_class, equal_count_bins
+from models.metrics import Metric, Ordered
 
 TENTHS = 10
 # A PD of 0 or 1 has no log-odds: as in models/calibration.py.
@@ -28,6 +29,10 @@ _CONSTANT = 1e-9
 _NEAR = 1e-6
 # … and Newton's steps from there end where the next is this small a share of a standard error, squared.
 _STEPS, _CONVERGED = 20, 1e-14
+# Of more clients than these the search begins with so many groups of neighbours.
+_MANY, _GROUPS = 50_000, 4_096
+# Clients whose terms are added at a time.
+_BLOCK = 1 << 14
 _NO_MAXIMUM = "the likelihood is flat: PDs next to 0 and 1 leave no maximum that can be found"
 
 Floats = NDArray[np.float64]
@@ -125,11 +130,15 @@ def hosmer_lemeshow(y: ArrayLike, pd: ArrayLike, groups: int = TENTHS, *, fitted
     Raises:
         ValueError: lengths differ, an outcome is neither 0 nor 1, or a PD lies outside [0, 1].
     """
-    labels, pds = _sorted(y, pd)
-    if not labels.size:
+    ordered = Ordered.of(y, pd)
+    return _hosmer_lemeshow(ordered, groups, fitted=fitted)
+
+
+def _hosmer_lemeshow(ordered: Ordered, groups: int = TENTHS, *, fitted: bool = False) -> Test:
+    if not ordered.pd.size:
         return Test(None, None, None, "no rows")
-    index = equal_count_bins(pds, groups)
-    clients, observed, expected = (np.bincount(index, weights=w) for w in (None, labels, pds))
+    bins = ordered.tenths if groups == TENTHS else ordered.bins(groups)
+    clients, observed, expected = bins.clients, bins.defaulters, bins.expected
     variance = expected * (1 - expected / clients)
     if (variance < _EDGE).any():
         return Test(
@@ -154,13 +163,20 @@ def spiegelhalter(y: ArrayLike, pd: ArrayLike) -> Test:
     Raises:
         ValueError: as in `hosmer_lemeshow`.
     """
-    labels, pds = _sorted(y, pd)
-    if not labels.size:
+    return _spiegelhalter(Ordered.of(y, pd))
+
+
+def _spiegelhalter(ordered: Ordered) -> Test:
+    if not ordered.pd.size:
         return Test(None, None, None, "no rows")
-    variance = float(((1 - 2 * pds) ** 2 * pds * (1 - pds)).sum())
+    pds = ordered.pd
+    weight = 1 - 2 * pds
+    variance = float((weight**2 * pds * (1 - pds)).sum())
     if variance == 0:
         return Test(None, None, None, "the PDs are all 0, 1/2 or 1: the Brier score cannot vary")
-    z = float(((labels - pds) * (1 - 2 * pds)).sum()) / math.sqrt(variance)
+    missed = float(((1 - ordered.bad) * weight[: ordered.defaulters]).sum())
+    missed -= float((ordered.good * weight[ordered.defaulters :]).sum())
+    z = missed / math.sqrt(variance)
     return Test(z, float(2 * norm.sf(abs(z))))
 
 
@@ -175,17 +191,20 @@ def brier_parts(y: ArrayLike, pd: ArrayLike, bins: int = TENTHS) -> dict[str, Me
     Raises:
         ValueError: as in `hosmer_lemeshow`.
     """
-    labels, pds = _sorted(y, pd)
+    return _brier_parts(Ordered.of(y, pd), bins)
+
+
+def _brier_parts(ordered: Ordered, bins: int = TENTHS) -> dict[str, Metric]:
     names = ("brier", "brier_reference", "brier_skill", "reliability", "resolution", "uncertainty")
-    if not labels.size:
+    if not ordered.pd.size:
         return {name: Metric(None, "no rows") for name in names}
-    brier, rate = float(((labels - pds) ** 2).mean()), float(labels.mean())
+    brier, rate = ordered.brier, ordered.defaulters / ordered.pd.size
     reference = rate * (1 - rate)
-    index = equal_count_bins(pds, bins)
-    clients, observed, expected = (np.bincount(index, weights=w) for w in (None, labels, pds))
-    missed = float((clients * ((expected - observed) / clients) ** 2).sum() / labels.size)
-    resolved = float((clients * (observed / clients - rate) ** 2).sum() / labels.size)
-    skill = Metric(None, reason) if (reason := _one_class(labels)) else Metric(1 - brier / reference)
+    found = ordered.tenths if bins == TENTHS else ordered.bins(bins)
+    clients, observed, expected = found.clients, found.defaulters, found.expected
+    missed = float((clients * ((expected - observed) / clients) ** 2).sum() / ordered.pd.size)
+    resolved = float((clients * (observed / clients - rate) ** 2).sum() / ordered.pd.size)
+    skill = Metric(None, reason) if (reason := ordered.one_class) else Metric(1 - brier / reference)
     return {
         "brier": Metric(brier),
         "brier_reference": Metric(reference),
@@ -194,6 +213,30 @@ def brier_parts(y: ArrayLike, pd: ArrayLike, bins: int = TENTHS) -> dict[str, Me
         "resolution": Metric(resolved),
         "uncertainty": Metric(reference),
     }
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """Every figure of this section and the next, from one sorting of the clients."""
+
+    brier: dict[str, Metric]
+    hosmer_lemeshow: Test
+    spiegelhalter: Test
+    calibration_slope: Interval
+    calibration_intercept: Interval
+    calibration_in_the_large: Interval
+
+
+def backtest(clients: Ordered) -> Backtest:
+    """What the functions of the same names give of these clients."""
+    odds = _log_odds(clients.pd)
+    return Backtest(
+        _brier_parts(clients),
+        _hosmer_lemeshow(clients),
+        _spiegelhalter(clients),
+        *_calibration_slope(clients, odds),
+        _calibration_in_the_large(clients, odds),
+    )
 
 
 # ── Calibration by logistic regression ──────────────────────────────────────────────────────────
@@ -210,15 +253,17 @@ def calibration_slope(y: ArrayLike, pd: ArrayLike, level: float = LEVEL) -> tupl
     Raises:
         ValueError: as in `hosmer_lemeshow`.
     """
-    labels, pds = _sorted(y, pd)
-    odds = _log_odds(pds)
-    reason = _no_fit(labels) or _no_slope(labels, odds)
+    ordered = Ordered.of(y, pd)
+    return _calibration_slope(ordered, _log_odds(ordered.pd), level)
+
+
+def _calibration_slope(ordered: Ordered, odds: Floats, level: float = LEVEL) -> tuple[Interval, Interval]:
+    reason = _no_fit(ordered) or _no_slope(odds[: ordered.defaulters], odds[ordered.defaulters :])
     if reason is not None:
         return Interval(None, None, None, reason), Interval(None, None, None, reason)
     # Standardised, so that PDs close to each other leave the information matrix well conditioned.
     centre, spread = float(odds.mean()), float(odds.std())
-    rows = np.stack([(odds - centre) / spread, np.ones_like(odds)])
-    found = _logistic(rows, labels, np.zeros_like(odds))
+    found = _logistic(_Regression(ordered.y, (odds - centre) / spread, None))
     if found is None:
         return Interval(None, None, None, _NO_MAXIMUM), Interval(None, None, None, _NO_MAXIMUM)
     back = np.array([[1 / spread, 0], [-centre / spread, 1]])
@@ -232,79 +277,142 @@ def calibration_in_the_large(y: ArrayLike, pd: ArrayLike, level: float = LEVEL) 
     Raises:
         ValueError: as in `hosmer_lemeshow`.
     """
-    labels, pds = _sorted(y, pd)
-    reason = _no_fit(labels)
+    ordered = Ordered.of(y, pd)
+    return _calibration_in_the_large(ordered, _log_odds(ordered.pd), level)
+
+
+def _calibration_in_the_large(ordered: Ordered, odds: Floats, level: float = LEVEL) -> Interval:
+    reason = _no_fit(ordered)
     if reason is not None:
         return Interval(None, None, None, reason)
-    found = _logistic(np.ones((1, labels.size)), labels, _log_odds(pds))
+    found = _logistic(_Regression(ordered.y, None, odds))
     if found is None:
         return Interval(None, None, None, _NO_MAXIMUM)
     return _wald(found[0][0], found[1][0, 0], level)
 
 
-def _no_slope(y: NDArray[Any], odds: Floats) -> str | None:
-    """Why no slope can be had from clients of both classes, sorted by log-odds; None where one can.
+def _no_slope(bad: Floats, good: Floats) -> str | None:
+    """Why no slope can be had from the ascending log-odds of both classes; None where one can.
 
     The likelihood has its one maximum where the classes overlap (Albert & Anderson 1984, "On the existence of
     maximum likelihood estimates in logistic regression models", Biometrika 71).
     """
-    if odds[-1] - odds[0] < _CONSTANT:
+    if max(bad[-1], good[-1]) - min(bad[0], good[0]) < _CONSTANT:
         return "all clients have one PD"
-    bad, good = odds[y == 1], odds[y == 0]
     if bad[0] >= good[-1] or good[0] >= bad[-1]:
         return "the PDs part defaulters and others perfectly"
     return None
 
 
-def _logistic(rows: Floats, y: NDArray[Any], offset: Floats) -> tuple[Floats, Floats] | None:
+@dataclass(frozen=True)
+class _Regression:
+    """Logistic regression of the outcome on one regressor, where there is one, and a constant.
+
+    Its sums run over blocks of clients: what a block needs stays in the processor's cache.
+
+    Args:
+        y: (n,) outcomes of both classes, or shares of defaulters.
+        regressor: (n,), or None for the constant alone.
+        offset: (n,) log-odds that are taken as given, or None for 0.
+        clients: (n,) how many clients each row stands for, or None for one.
+    """
+
+    y: NDArray[Any]
+    regressor: Floats | None
+    offset: Floats | None
+    clients: Floats | None = None
+
+    @property
+    def size(self) -> int:
+        """How many weights there are."""
+        return 1 if self.regressor is None else 2
+
+    def likelihood(self, weights: Floats) -> float:
+        """Its logarithm."""
+        return sum(
+            float(((y * odds - np.logaddexp(0, odds)) * clients).sum())
+            for y, _, odds, clients in self._blocks(weights)
+        )
+
+    def slopes(self, weights: Floats) -> tuple[Floats, Floats]:
+        """Gradient of the log-likelihood, and the information matrix."""
+        gradient, information = np.zeros(self.size), np.zeros((self.size, self.size))
+        for y, regressor, odds, clients in self._blocks(weights):
+            rate = expit(odds)
+            missed, spread = (y - rate) * clients, rate * (1 - rate) * clients
+            gradient[-1] += missed.sum()
+            information[-1, -1] += spread.sum()
+            if regressor is not None:
+                spread_along = spread * regressor
+                gradient[0] += (missed * regressor).sum()
+                information[0, 1] += spread_along.sum()
+                information[0, 0] += (spread_along * regressor).sum()
+        information[-1, 0] = information[0, -1]
+        return gradient, information
+
+    def _blocks(self, weights: Floats) -> Iterator[tuple[NDArray[Any], Floats | None, Floats, Floats | int]]:
+        for start in range(0, self.y.size, _BLOCK):
+            part = slice(start, start + _BLOCK)
+            offset = 0.0 if self.offset is None else self.offset[part]
+            regressor = None if self.regressor is None else self.regressor[part]
+            along = 0.0 if regressor is None else weights[0] * regressor
+            odds = np.broadcast_to(along + (weights[-1] + offset), self.y[part].shape)
+            yield self.y[part], regressor, odds, 1 if self.clients is None else self.clients[part]
+
+    def grouped(self) -> "_Regression":
+        """`_GROUPS` rows of neighbours in its place, each with their mean."""
+        starts = np.linspace(0, self.y.size, _GROUPS, endpoint=False, dtype=np.int64)
+        clients = np.diff(starts, append=self.y.size).astype(np.float64)
+
+        def mean(column: NDArray[Any] | None) -> Floats | None:
+            return None if column is None else np.add.reduceat(column, starts, dtype=np.float64) / clients
+
+        share = np.add.reduceat(self.y, starts, dtype=np.float64) / clients
+        return _Regression(share, mean(self.regressor), mean(self.offset), clients)
+
+
+def _logistic(rows: _Regression) -> tuple[Floats, Floats] | None:
     """Weights of the maximum likelihood and their covariance; None where they are not found.
 
     A trust region leads near the maximum, where plain Newton steps would be thrown out by extreme PDs; they
-    finish the work to the last digits.
-
-    Args:
-        rows: (k, n) regressors.
-        y: (n,) outcomes, of both classes.
-        offset: (n,) log-odds that are taken as given.
+    finish the work to the last digits. Of many clients, in order, the trust region looks at groups of
+    neighbours, whose maximum lies near theirs; where that leads nowhere it looks at all of them.
     """
-    scale = min(int(y.sum()), y.size - int(y.sum()))
-    weights = minimize(
-        lambda w: -_likelihood(rows, y, offset, w) / scale,
-        np.zeros(len(rows)),
-        jac=lambda w: -_gradient(rows, y, offset, w) / scale,
-        hess=lambda w: _information(rows, offset, w) / scale,
-        method="trust-exact",
-        options={"gtol": _NEAR},
-    ).x
+    if rows.y.size > _MANY:
+        found = _newton(rows, _near_maximum(rows.grouped()))
+        if found is not None:
+            return found
+    return _newton(rows, _near_maximum(rows))
+
+
+def _near_maximum(rows: _Regression) -> Floats:
+    clients = 1 if rows.clients is None else rows.clients
+    defaulters = float((rows.y * clients).sum())
+    scale = min(defaulters, float((np.ones(rows.y.size) * clients).sum()) - defaulters)
+    return np.asarray(
+        minimize(
+            lambda w: -rows.likelihood(w) / scale,
+            np.zeros(rows.size),
+            jac=lambda w: -rows.slopes(w)[0] / scale,
+            hess=lambda w: rows.slopes(w)[1] / scale,
+            method="trust-exact",
+            options={"gtol": _NEAR},
+        ).x
+    )
+
+
+def _newton(rows: _Regression, weights: Floats) -> tuple[Floats, Floats] | None:
     for _ in range(_STEPS):
-        gradient, information = _gradient(rows, y, offset, weights), _information(rows, offset, weights)
-        if np.linalg.matrix_rank(information) < len(rows):
+        gradient, information = rows.slopes(weights)
+        if not np.isfinite(information).all() or np.linalg.matrix_rank(information) < rows.size:
             return None
         step = np.linalg.solve(information, gradient)
         weights = np.asarray(weights + step)
         if gradient @ step < _CONVERGED:
+            # Where the search ends, so that it does not matter where it began.
+            _, information = rows.slopes(weights)
             return weights, np.asarray(np.linalg.inv(information), dtype=np.float64)
     return None
-
-
-def _likelihood(rows: Floats, y: NDArray[Any], offset: Floats, weights: Floats) -> float:
-    odds = _odds(rows, offset, weights)
-    return float((y * odds - np.logaddexp(0, odds)).sum())
-
-
-def _gradient(rows: Floats, y: NDArray[Any], offset: Floats, weights: Floats) -> Floats:
-    return np.asarray((rows * (y - expit(_odds(rows, offset, weights)))).sum(axis=1))
-
-
-def _information(rows: Floats, offset: Floats, weights: Floats) -> Floats:
-    rate = expit(_odds(rows, offset, weights))
-    spread = rate * (1 - rate)
-    return np.array([[(one * other * spread).sum() for other in rows] for one in rows])
-
-
-def _odds(rows: Floats, offset: Floats, weights: Floats) -> Floats:
-    # No matrix product: the last digits of a long one depend on the number of threads.
-    return np.asarray((weights[:, np.newaxis] * rows).sum(axis=0) + offset)
 
 
 def _wald(weight: float, variance: float, level: float) -> Interval:
@@ -316,15 +424,5 @@ def _log_odds(pd: Floats) -> Floats:
     return np.asarray(logit(np.clip(pd, _EDGE, 1 - _EDGE)))
 
 
-# ── Input ───────────────────────────────────────────────────────────────────────────────────────
-
-
-def _sorted(y: ArrayLike, pd: ArrayLike) -> tuple[NDArray[np.int8], Floats]:
-    """In ascending order of PD and outcome, so that no sum depends on the order of the rows."""
-    labels, pds = _checked(y, pd)
-    order = np.lexsort((labels, pds))
-    return labels[order], pds[order]
-
-
-def _no_fit(y: NDArray[np.int8]) -> str | None:
-    return _one_class(y) if y.size else "no rows"
+def _no_fit(ordered: Ordered) -> str | None:
+    return ordered.one_class if ordered.pd.size else "no rows"

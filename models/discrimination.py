@@ -3,28 +3,35 @@
 The area under the ROC curve is a mean over pairs of a defaulter and a non-defaulter. Its variance follows
 from the placements: the share of non-defaulters below each defaulter, and of defaulters above each
 non-defaulter (DeLong, DeLong & Clarke-Pearson 1988, "Comparing the areas under two or more correlated
-receiver operating characteristic curves", Biometrics 44). Placements are mid-ranks (Sun & Xu 2014, "Fast
-implementation of DeLong's algorithm", IEEE Signal Processing Letters 21), so a million clients take about a
-second.
+receiver operating characteristic curves", Biometrics 44). Placements come of sorting and not of counting
+pairs (Sun & Xu 2014, "Fast implementation of DeLong's algorithm", IEEE Signal Processing Letters 21), so ten
+million clients take about a second; they are whole numbers, so that their sums have no rounding.
 """
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
-from scipy.stats import norm, rankdata
+from scipy.stats import norm
 
 from models.metrics import _checked as _checked_pds
-from models.metrics import _one_class
+from models.metrics import _one_class_of
 
 LEVEL = 0.95
 # Each class needs two members for a variance.
 _FEWEST = 2
 _UNVARYING = "no interval: the difference is the same on every client"
 
+# Numbers that are squared at a time: few enough to stay in the processor's cache.
+_BLOCK = 1 << 16
+_LOW_BITS = 32
+_MASK = (1 << _LOW_BITS) - 1
+
 Floats = NDArray[np.float64]
+Whole = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -72,16 +79,21 @@ def auc_interval(y: ArrayLike, score: ArrayLike, level: float = LEVEL) -> Interv
         ValueError: lengths differ, an outcome is neither 0 nor 1, a score is not a number, or the level of
             confidence is outside (0, 1).
     """
-    labels, (scores,) = _checked(y, score)
-    if (reason := _no_area(labels)) is not None:
-        return Interval(None, None, None, reason)
-    of_bad, of_good = _placements(labels, scores)
-    auc = _area(of_bad, of_good)
-    if (reason := _no_variance(labels)) is not None:
-        return Interval(auc, None, None, reason)
+    labels, scores = _checked(y, score)
+    bad, good = np.sort(scores[labels == 1]), np.sort(scores[labels == 0])
+    return interval_of(Placements.of_sorted(bad, good), level)
+
+
+def interval_of(placed: "Placements", level: float = LEVEL) -> Interval:
+    """The same of clients whose placements are known."""
+    if placed.no_area is not None:
+        return Interval(None, None, None, placed.no_area)
+    auc = placed.area
+    if placed.no_variance is not None:
+        return Interval(auc, None, None, placed.no_variance)
     if not 0 < auc < 1:
         return Interval(auc, None, None, "no interval: defaulters and others do not overlap")
-    error = _error(of_bad, of_good)
+    error = _error(placed.of_bad, placed.of_good)
     if error == 0:
         return Interval(auc, None, None, "no interval: the score tells no two clients apart")
     centre, half = logit(auc), _quantile(level) * error / (auc * (1 - auc))
@@ -100,16 +112,25 @@ def auc_difference(y: ArrayLike, a: ArrayLike, b: ArrayLike, level: float = LEVE
     Raises:
         ValueError: as in `auc_interval`.
     """
-    labels, (first, second) = _checked(y, a, b)
-    if (reason := _no_area(labels)) is not None:
-        return Difference(None, None, None, None, None, None, None, reason)
-    (bad_a, good_a), (bad_b, good_b) = (_placements(labels, scores) for scores in (first, second))
-    auc_a, auc_b = _area(bad_a, good_a), _area(bad_b, good_b)
+    return difference_of(Placements.of(y, a), Placements.of(y, b), level)
+
+
+def difference_of(a: "Placements", b: "Placements", level: float = LEVEL) -> Difference:
+    """The same of two scores whose placements are known, of the same clients in the same order.
+
+    Raises:
+        ValueError: they are not of as many defaulters and others.
+    """
+    if (a.of_bad.size, a.of_good.size) != (b.of_bad.size, b.of_good.size):
+        raise ValueError("placements of different clients cannot be compared")
+    if a.no_area is not None:
+        return Difference(None, None, None, None, None, None, None, a.no_area)
+    auc_a, auc_b = a.area, b.area
     difference = auc_a - auc_b
-    if (reason := _no_variance(labels)) is not None:
-        return Difference(auc_a, auc_b, difference, None, None, None, None, reason)
+    if a.no_variance is not None:
+        return Difference(auc_a, auc_b, difference, None, None, None, None, a.no_variance)
     # The contrast of the placements has the variance that DeLong's covariance matrix gives the difference.
-    error = _error(bad_a - bad_b, good_a - good_b)
+    error = _error(a.of_bad - b.of_bad, a.of_good - b.of_good)
     if error == 0:
         reason = "the two rank every client alike" if difference == 0 else _UNVARYING
         return Difference(auc_a, auc_b, difference, None, None, None, None, reason)
@@ -151,28 +172,90 @@ def brier_difference(y: ArrayLike, a: ArrayLike, b: ArrayLike, level: float = LE
 # ── Steps ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def _placements(y: NDArray[np.int8], score: Floats) -> tuple[Floats, Floats]:
-    """How many non-defaulters rank below each defaulter and defaulters above each non-defaulter; ties half.
+@dataclass(frozen=True)
+class Placements:
+    """Of each defaulter how many others rank below, of each other how many defaulters rank above.
 
-    Counts instead of shares: halves add up without rounding, so that an AUC is exact, does not depend on the
-    order of the rows, and has a variance of exactly 0 where nothing varies.
+    Counted twice, so that a tie, which is half a count, is a whole number: an AUC is then exact, does not
+    depend on the order of the rows, and has a variance of exactly 0 where nothing varies.
+
+    Args:
+        of_bad: (defaulters,) in the order of the clients.
+        of_good: (others,) in the order of the clients.
     """
-    bad, good = score[y == 1], score[y == 0]
-    ranks = rankdata(np.concatenate([bad, good]))
-    of_bad = ranks[: bad.size] - rankdata(bad)
-    of_good = bad.size - (ranks[bad.size :] - rankdata(good))
-    return of_bad, of_good
+
+    of_bad: Whole
+    of_good: Whole
+
+    @classmethod
+    def of(cls, y: ArrayLike, score: ArrayLike) -> Self:
+        """From outcomes and scores.
+
+        Raises:
+            ValueError: as in `auc_interval`.
+        """
+        labels, scores = _checked(y, score)
+        bad, good = scores[labels == 1], scores[labels == 0]
+        ascending = cls.of_sorted(np.sort(bad), np.sort(good))
+        return cls(
+            _back(ascending.of_bad, np.argsort(bad)),
+            _back(ascending.of_good, np.argsort(good)),
+        )
+
+    @classmethod
+    def of_sorted(cls, bad: Floats, good: Floats) -> Self:
+        """From ascending scores of defaulters and of others, in that order and not in that of the clients."""
+        below, reached = (np.searchsorted(good, bad, side=side) for side in ("left", "right"))
+        # A defaulter is passed by the other at place j where at most j others lie below it, or reach it: no
+        # second search is needed.
+        steps = np.bincount(below, minlength=good.size + 1)
+        steps += np.bincount(reached, minlength=good.size + 1)
+        passed = np.cumsum(steps, out=steps)[:-1]
+        below += reached
+        return cls(below, np.subtract(2 * bad.size, passed, out=passed))
+
+    @property
+    def area(self) -> float:
+        """Under the ROC curve; both classes are needed."""
+        return int(self.of_bad.sum()) / (2 * self.of_bad.size * self.of_good.size)
+
+    @property
+    def no_area(self) -> str | None:
+        """Why there is no area, if so."""
+        clients = self.of_bad.size + self.of_good.size
+        return _one_class_of(self.of_bad.size, clients) if clients else "no rows"
+
+    @property
+    def no_variance(self) -> str | None:
+        """Why there is no variance, if so."""
+        bad, good = self.of_bad.size, self.of_good.size
+        if min(bad, good) >= _FEWEST:
+            return None
+        return f"no interval: {bad:,} defaulters among {bad + good:,} clients, and each class needs {_FEWEST}"
 
 
-def _area(of_bad: Floats, of_good: Floats) -> float:
-    return float(of_bad.sum()) / (of_bad.size * of_good.size)
+def _back(ascending: Whole, order: NDArray[np.intp]) -> Whole:
+    """From ascending order into that of the clients."""
+    found = np.empty_like(ascending)
+    found[order] = ascending
+    return found
 
 
-def _error(of_bad: Floats, of_good: Floats) -> float:
-    """Standard error of the area; sorted first, so that it does not depend on the order of the rows."""
-    bad, good = (float(np.var(np.sort(counts), ddof=1)) for counts in (of_bad, of_good))
+def _error(of_bad: Whole, of_good: Whole) -> float:
+    """Standard error of the area, or of a difference of areas, from doubled counts."""
     defaulters, others = of_bad.size, of_good.size
+    bad, good = _variance(of_bad) / 4, _variance(of_good) / 4
     return math.sqrt(bad / others**2 / defaulters + good / defaulters**2 / others)
+
+
+def _variance(counts: Whole) -> float:
+    """Of the sample; its sums are whole numbers without rounding, so that no order of the rows matters."""
+    total, squares = int(counts.sum()), 0
+    for start in range(0, counts.size, _BLOCK):
+        square = np.square(counts[start : start + _BLOCK])
+        # In halves, whose sums stay below 2**63 for up to a billion clients.
+        squares += (int((square >> _LOW_BITS).sum()) << _LOW_BITS) + int((square & _MASK).sum())
+    return (counts.size * squares - total**2) / (counts.size * (counts.size - 1))
 
 
 def _quantile(level: float) -> float:
@@ -181,24 +264,12 @@ def _quantile(level: float) -> float:
     return float(norm.ppf((1 + level) / 2))
 
 
-def _no_area(y: NDArray[np.int8]) -> str | None:
-    return _one_class(y) if y.size else "no rows"
-
-
-def _no_variance(y: NDArray[np.int8]) -> str | None:
-    defaulters = int(y.sum())
-    if min(defaulters, y.size - defaulters) >= _FEWEST:
-        return None
-    return f"no interval: {defaulters:,} defaulters among {y.size:,} clients, and each class needs {_FEWEST}"
-
-
-def _checked(y: ArrayLike, *scores: ArrayLike) -> tuple[NDArray[np.int8], list[Floats]]:
-    outcomes, columns = np.asarray(y), [np.asarray(score, dtype=np.float64) for score in scores]
-    if outcomes.ndim != 1 or any(column.shape != outcomes.shape for column in columns):
-        shapes = [outcomes.shape, *(column.shape for column in columns)]
-        raise ValueError(f"outcomes and scores must be equal columns, not {shapes}")
+def _checked(y: ArrayLike, score: ArrayLike) -> tuple[NDArray[np.int8], Floats]:
+    outcomes, scores = np.asarray(y), np.asarray(score, dtype=np.float64)
+    if outcomes.ndim != 1 or scores.shape != outcomes.shape:
+        raise ValueError(f"outcomes and scores must be equal columns, not {[outcomes.shape, scores.shape]}")
     if not ((outcomes == 0) | (outcomes == 1)).all():
         raise ValueError("an outcome is neither 0 nor 1")
-    if any(np.isnan(column).any() for column in columns):
+    if np.isnan(scores).any():
         raise ValueError("a score is not a number")
-    return outcomes.astype(np.int8), columns
+    return outcomes.astype(np.int8), scores

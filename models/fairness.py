@@ -35,7 +35,7 @@ groups that are looked at.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,16 @@ from scipy.stats.contingency import relative_risk
 from creditflow.columns import OUTCOME
 from models.backtest import jeffreys_interval
 from models.discrimination import Interval
-from models.segments import MIN_CLIENTS, NOT_RECEIVED, PROTECTED, Group, groups
+from models.segments import (
+    MIN_CLIENTS,
+    NOT_RECEIVED,
+    PROTECTED,
+    SEGMENT_SCHEMA,
+    SEGMENTS,
+    Group,
+    groups,
+    segment_rows,
+)
 
 LEVEL = 0.95
 # 29 CFR 1607.4(D), Uniform Guidelines on Employee Selection Procedures (1978): a rate below four fifths of
@@ -244,6 +253,27 @@ def fairness_table(frame: pl.DataFrame, min_clients: int = MIN_CLIENTS) -> pl.Da
         for row in _rows(members, min_clients)
     ]
     return pl.DataFrame(rows, schema=FAIRNESS_SCHEMA)
+
+
+def both_tables(
+    frame: pl.DataFrame | Iterable[pl.DataFrame], limit_cuts: Sequence[float]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What `models.segments.segment_table` and `fairness_table` give, from one division of the clients.
+
+    Args:
+        frame: as `models.segments.groups` takes it.
+        limit_cuts: ascending upper edges of the limit bands.
+
+    Raises:
+        ValueError: as `models.segments.groups`.
+    """
+    segments: list[dict[str, Any]] = []
+    fairness: list[dict[str, Any]] = []
+    for dimension, members in groups(frame, (*SEGMENTS, *PROTECTED), limit_cuts):
+        segments += segment_rows(dimension, members)
+        if dimension.kind == "protected":
+            fairness += ({"attribute": dimension.name} | row for row in _rows(members, MIN_CLIENTS))
+    return pl.DataFrame(segments, schema=SEGMENT_SCHEMA), pl.DataFrame(fairness, schema=FAIRNESS_SCHEMA)
 
 
 def _rows(members: list[Group], min_clients: int) -> Iterator[dict[str, Any]]:

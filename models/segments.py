@@ -217,13 +217,15 @@ class Group:
 
 
 def groups(
-    frame: pl.DataFrame, dimensions: Sequence[Dimension], limit_cuts: Sequence[float] = ()
+    frame: pl.DataFrame | Iterable[pl.DataFrame],
+    dimensions: Sequence[Dimension],
+    limit_cuts: Sequence[float] = (),
 ) -> Iterator[tuple[Dimension, list[Group]]]:
     """Each dimension with its groups in order; a group without clients is left out.
 
     Args:
-        frame: one row a client: `pd`; `flagged`, null where no cut-off is known; `defaulted`, 0 or 1, null
-            while unknown; and the attributes that the dimensions are made of.
+        frame: in one or in parts, one row a client: `pd`; `flagged`, null where no cut-off is known;
+            `defaulted`, 0 or 1, null while unknown; and the attributes that the dimensions are made of.
         dimensions: how to divide.
         limit_cuts: ascending upper edges of the limit bands, in the currency of the file.
 
@@ -232,18 +234,22 @@ def groups(
             the cuts do not ascend or are not finite.
     """
     groupings = {dimension.name: dimension.grouping(limit_cuts) for dimension in dimensions}
+    frames = [frame] if isinstance(frame, pl.DataFrame) else frame
+    parts = [_divided(part, groupings) for part in frames]
+    if not parts:
+        return
     # Ascending PDs make every sum of them independent of the order of the rows.
-    clients = _divided(frame, groupings).sort("pd")
+    clients = pl.concat(parts).sort("pd")
     for dimension in dimensions:
-        parts = clients.select("pd", "flagged", OUTCOME, dimension.name).partition_by(
+        members = clients.select("pd", "flagged", OUTCOME, dimension.name).partition_by(
             dimension.name, include_key=False, as_dict=True, maintain_order=True
         )
         labels = groupings[dimension.name].labels
-        yield dimension, [Group(place, labels[place], parts[(place,)]) for (place,) in sorted(parts)]
+        yield dimension, [Group(place, labels[place], members[(place,)]) for (place,) in sorted(members)]
 
 
 def _divided(frame: pl.DataFrame, groupings: Mapping[str, Grouping]) -> pl.DataFrame:
-    places = [grouping.position.cast(pl.Int32).alias(name) for name, grouping in groupings.items()]
+    places = [grouping.position.cast(pl.Int8).alias(name) for name, grouping in groupings.items()]
     try:
         clients = frame.select(
             pl.col("pd").cast(pl.Float64),
@@ -296,12 +302,25 @@ def segment_table(
         ValueError: as `groups`.
     """
     rows = [
-        {"dimension": dimension.name, "kind": dimension.kind}
-        | _row(group, _auc(group, min_clients, min_defaulters))
+        row
         for dimension, members in groups(frame, (*SEGMENTS, *PROTECTED), limit_cuts)
-        for group in members
+        for row in segment_rows(dimension, members, min_clients, min_defaulters)
     ]
     return pl.DataFrame(rows, schema=SEGMENT_SCHEMA)
+
+
+def segment_rows(
+    dimension: Dimension,
+    members: Sequence[Group],
+    min_clients: int = MIN_CLIENTS,
+    min_defaulters: int = MIN_DEFAULTERS,
+) -> list[dict[str, Any]]:
+    """Rows of that table, of one dimension."""
+    return [
+        {"dimension": dimension.name, "kind": dimension.kind}
+        | _row(group, _auc(group, min_clients, min_defaulters))
+        for group in members
+    ]
 
 
 def _row(group: Group, auc: Interval) -> dict[str, Any]:

@@ -1,58 +1,119 @@
-"""What a validator asks of a scored month: do the PDs rank and state the risk, for whom, and is a challenger
-better? Part of the stage `monitor`, made with the realised figures.
+"""How good a month's PDs turned out, and what a validator asks: do they rank and state the risk, for whom,
+and is a challenger better? Part of the stage `monitor`.
 
-Frames in, one frame for each of `TABLES` out. Memory holds one column of PDs a model, and of the champion the
-attributes that segments are made of.
+Frames in, one frame for each of `TABLES` out, and the rows of `performance`. Memory holds the PDs of one
+model and of the champion that it is held against, and then the attributes that segments are made of.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import numpy as np
 import polars as pl
 
+from creditflow.errors import WarehouseCorrupt
 from creditflow.month import Month
+from sql.library import query
 from sql.warehouse import execute, frame
 from tasks.develop import insert_frame
+from tasks.score import BATCH_ROWS
 
 if TYPE_CHECKING:
+    from models.discrimination import Placements
+    from models.metrics import Metric, Ordered
     from models.stability import ReferenceBins
 
+PERFORMANCE = "performance"
 TABLES = ("validation", "calibration", "comparisons", "segments", "fairness")
 LIMIT_BANDS = 5
 
-# Model, version, basis, and a frame of pd, grade, defaulted.
+# Model, version, basis, and a frame of pd, grade, defaulted, one row a client, the same clients in the same
+# order for every model.
 Truth = tuple[str, str, str, pl.DataFrame]
 Row = dict[str, Any]
 
 
 def assess(
-    con: duckdb.DuckDBPyConnection, month: Month, truths: Sequence[Truth], bins: dict[str, "ReferenceBins"]
+    con: duckdb.DuckDBPyConnection, month: Month, truths: Iterable[Truth], bins: dict[str, "ReferenceBins"]
 ) -> dict[str, list[Row]]:
-    """The month's rows of each of `TABLES`; of those that need outcomes none while none is known.
+    """The month's rows of each of `TABLES`, and under `PERFORMANCE` its realised figures; of all that need
+    outcomes none while none is known.
 
     Args:
-        truths: PDs beside outcomes of every model that scored the month.
+        truths: of every model that scored the month, the champion's first; taken one at a time.
         bins: frozen bins of the champion's reference sample.
     """
+    from models.fairness import both_tables
+
     champion, version, _ = execute(con, "champion_of_scores", month=str(month))[0]
+    tables: dict[str, list[Row]] = {name: [] for name in (PERFORMANCE, *TABLES)}
+    before: tuple[Any, Placements] | None = None
+    for model, own_version, basis, truth in truths:
+        key = {"month": str(month), "model": model, "version": own_version}
+        measured, placed = _measured(key | {"basis": basis}, truth)
+        for name, rows in measured.items():
+            tables[name] += rows
+        y, pd = truth["defaulted"].to_numpy(), truth["pd"].to_numpy()
+        if (model, own_version) == (champion, version):
+            before = pd, placed
+        elif before is not None:
+            against = key | {"champion": champion, "champion_version": version} | _counts(truth)
+            tables["comparisons"] += [against | row for row in compared(y, *before, pd, placed)]
+    del before
     key = {"month": str(month), "model": champion, "version": version}
-    clients = frame(con, "champion_clients", month=str(month))
-    return {
-        "validation": [row for truth in truths for row in _validation(month, *truth)],
-        "calibration": [row for truth in truths for row in _calibration(month, *truth)],
-        "comparisons": _comparisons(con, month, champion, version, truths),
-        "segments": _segments(key, clients, limit_cuts(bins["limit_bal"])),
-        "fairness": _fairness(key, clients),
-    }
+    segments, fairness = both_tables(_champion_clients(con, month), limit_cuts(bins["limit_bal"]))
+    tables["segments"] = [key | row for row in segments.to_dicts()]
+    tables["fairness"] = [key | row for row in fairness.to_dicts()]
+    return tables
+
+
+def truths(con: duckdb.DuckDBPyConnection, month: Month) -> Iterator[Truth]:
+    """The PDs of every model beside the outcomes, the champion's first; nothing where no outcome is known.
+
+    Every model scores the same clients, so that one lookup of outcomes serves them all.
+
+    Raises:
+        WarehouseCorrupt: the models' scores are not of the same clients.
+    """
+    outcomes = frame(con, "outcomes_of_scored", month=str(month))
+    known = outcomes["defaulted"].is_not_null()
+    if not known.any():
+        return
+    models = execute(con, "scored_clients", month=str(month))
+    _refuse_other_clients(month, models)
+    grades = [grade for (grade,) in execute(con, "grades_of_month", month=str(month))]
+    for model, version, basis, *_ in models:
+        scored = frame(con, "pds_and_grades", month=str(month), model=model, grades=grades)
+        truth = scored.with_columns(outcomes["defaulted"], pl.col("grade").cat.to(pl.Enum(grades)))
+        yield model, version, basis, truth if known.all() else truth.filter(known)
+
+
+def _champion_clients(con: duckdb.DuckDBPyConnection, month: Month) -> Iterator[pl.DataFrame]:
+    """The champion's clients with what segments are made of, batch by batch."""
+    relation = con.cursor().sql(query("champion_clients"), params={"month": str(month)})
+    for batch in relation.to_arrow_reader(BATCH_ROWS):
+        yield pl.DataFrame(pl.from_arrow(batch))
+
+
+def _refuse_other_clients(month: Month, models: Sequence[tuple[Any, ...]]) -> None:
+    if len({(clients, fingerprint) for *_, clients, fingerprint in models}) > 1:
+        counts = ", ".join(f"{clients:,} of {model}" for model, _, _, clients, _ in models)
+        raise WarehouseCorrupt(
+            f"scores of {month}",
+            expected="every model to have scored the same clients",
+            found=counts,
+            remedy=f"Score the month again with: creditflow run {month}",
+        )
 
 
 def store(con: duckdb.DuckDBPyConnection, month: Month, tables: dict[str, list[Row]]) -> None:
     """Replaces the month's part of each table. The caller holds the transaction."""
-    for table, rows in tables.items():
+    for table in TABLES:
         execute(con, f"delete_{table}", month=str(month))
-        insert_frame(con, f"insert_{table}", pl.DataFrame(rows, infer_schema_length=None))
+        insert_frame(con, f"insert_{table}", pl.DataFrame(tables[table], infer_schema_length=None))
 
 
 def limit_cuts(bins: "ReferenceBins") -> list[float]:
@@ -63,44 +124,91 @@ def limit_cuts(bins: "ReferenceBins") -> list[float]:
     return [bins.cuts[i] for i in sorted(nearest)]
 
 
-# ── Intervals and tests ─────────────────────────────────────────────────────────────────────────
+# ── One model ───────────────────────────────────────────────────────────────────────────────────
 
 
-def _validation(month: Month, model: str, version: str, basis: str, truth: pl.DataFrame) -> Iterator[Row]:
-    """One row a statistic of one model; see the table `validation`."""
+def _measured(key: Row, truth: pl.DataFrame) -> tuple[dict[str, list[Row]], "Placements"]:
+    """Rows of one model for `performance`, `validation` and `calibration`, and how its AUC came about."""
+    from models.discrimination import Placements
+    from models.metrics import Ordered
+
     y, pd = truth["defaulted"].to_numpy(), truth["pd"].to_numpy()
-    key = {"month": str(month), "model": model, "version": version, "basis": basis}
-    counts = {"clients": truth.height, "defaulters": int(y.sum())}
-    for statistic, found in _statistics(y, pd).items():
-        yield {**key, "statistic": statistic, **_EMPTY, **found, **counts}
+    # Numpy sorts outside the interpreter's lock.
+    with ThreadPoolExecutor(1, thread_name_prefix="placements") as beside:
+        placing = beside.submit(Placements.of, y, pd)
+        clients = Ordered.of(y, pd)
+        realised = _realised(key, clients)
+        calibration = list(_calibration(key, truth, clients))
+        placed = placing.result()
+    validation = list(_validation(key | _counts(truth), clients, placed))
+    return {PERFORMANCE: realised, "validation": validation, "calibration": calibration}, placed
 
+
+def _counts(truth: pl.DataFrame) -> Row:
+    return {"clients": truth.height, "defaulters": int(truth["defaulted"].sum())}
+
+
+def realised_rows(month: Month, truths: Iterable[Truth]) -> list[Row]:
+    """Rows of the table `performance`, sample 'realised'."""
+    from models.metrics import Ordered
+
+    return [
+        row
+        for model, version, basis, truth in truths
+        for row in _realised(
+            {"month": str(month), "model": model, "version": version, "basis": basis},
+            Ordered.of(truth["defaulted"].to_numpy(), truth["pd"].to_numpy()),
+        )
+    ]
+
+
+def _realised(key: Row, clients: "Ordered") -> list[Row]:
+    from models.metrics import metrics_of
+
+    found = metrics_of(clients)
+    counts = {"clients": clients.pd.size, "defaulters": clients.defaulters}
+    return performance_rows(key | {"sample": "realised"}, found, **counts)
+
+
+def performance_rows(
+    key: dict[str, str], metrics: dict[str, "Metric"], *, clients: int, defaulters: int | None
+) -> list[Row]:
+    """A row of the table `performance` for each metric; `defaulters` None where they are not known."""
+    return [
+        {
+            **key,
+            "metric": name,
+            "value": metric.value,
+            "clients": clients,
+            "defaulters": defaulters,
+            "reason": metric.reason,
+        }
+        for name, metric in metrics.items()
+    ]
+
+
+# ── Intervals and tests ─────────────────────────────────────────────────────────────────────────
 
 _EMPTY = dict.fromkeys(("value", "low", "high", "test_statistic", "p_value", "degrees", "reason"))
 
 
-def _statistics(y: Any, pd: Any) -> dict[str, Row]:
-    from models.backtest import (
-        brier_parts,
-        calibration_in_the_large,
-        calibration_slope,
-        hosmer_lemeshow,
-        spiegelhalter,
-    )
-    from models.discrimination import auc_interval
+def _validation(key: Row, clients: "Ordered", placed: "Placements") -> Iterator[Row]:
+    """One row a statistic of one model; see the table `validation`."""
+    from models.backtest import backtest
+    from models.discrimination import interval_of
 
-    slope, intercept = calibration_slope(y, pd)
-    intervals = {
-        "roc_auc": auc_interval(y, pd),
-        "calibration_slope": slope,
-        "calibration_intercept": intercept,
-        "calibration_in_the_large": calibration_in_the_large(y, pd),
+    found = backtest(clients)
+    rows = {
+        "roc_auc": _interval_row(interval_of(placed)),
+        "calibration_slope": _interval_row(found.calibration_slope),
+        "calibration_intercept": _interval_row(found.calibration_intercept),
+        "calibration_in_the_large": _interval_row(found.calibration_in_the_large),
+        **{name: {"value": metric.value, "reason": metric.reason} for name, metric in found.brier.items()},
+        "hosmer_lemeshow": _test_row(found.hosmer_lemeshow),
+        "spiegelhalter": _test_row(found.spiegelhalter),
     }
-    tests = {"hosmer_lemeshow": hosmer_lemeshow(y, pd), "spiegelhalter": spiegelhalter(y, pd)}
-    return {
-        **{name: _interval_row(found) for name, found in intervals.items()},
-        **{name: {"value": m.value, "reason": m.reason} for name, m in brier_parts(y, pd).items()},
-        **{name: _test_row(found) for name, found in tests.items()},
-    }
+    for statistic, row in rows.items():
+        yield {**key, "statistic": statistic, **_EMPTY, **row}
 
 
 def _interval_row(found: Any) -> Row:
@@ -119,30 +227,27 @@ def _test_row(found: Any) -> Row:
 # ── Calibration ─────────────────────────────────────────────────────────────────────────────────
 
 
-def _calibration(month: Month, model: str, version: str, basis: str, truth: pl.DataFrame) -> Iterator[Row]:
+def _calibration(key: Row, truth: pl.DataFrame, clients: "Ordered") -> Iterator[Row]:
     """One row a grade and one a tenth of the PD, both from the lowest PD up."""
-    from models.metrics import equal_count_bins
-
-    key = {"month": str(month), "model": model, "version": version, "basis": basis}
-    tenths = pl.Series("group", equal_count_bins(truth["pd"].to_numpy()))
-    grades = truth["grade"].alias("group").drop_nulls()
-    for grouping, groups in (("grade", grades), ("tenth", tenths)):
-        # A model without grades, such as a challenger of an earlier version, has none to be told of.
-        if groups.len() == truth.height:
-            yield from ({**key, "grouping": grouping, **row} for row in group_rows(truth, groups))
+    found = {"tenth": _tenths(clients)}
+    # A model without grades, such as a challenger of an earlier version, has none to be told of.
+    if truth.height and not truth["grade"].null_count():
+        found["grade"] = summed(truth, truth["grade"])
+    for grouping, groups in found.items():
+        yield from ({**key, "grouping": grouping, **row} for row in group_rows(groups))
 
 
-def group_rows(truth: pl.DataFrame, groups: pl.Series) -> list[Row]:
+def group_rows(groups: Iterable[Row]) -> list[Row]:
     """Expected and observed defaults of each group, ordered by mean PD.
 
     Args:
-        truth: pd and defaulted, one row a client.
-        groups: (n,) the group of each client.
+        groups: group, clients, defaulters, mean_pd, low_pd and high_pd of each.
     """
     from models.backtest import binomial_test, jeffreys_interval, jeffreys_test
 
     rows = []
-    for position, found in enumerate(_summed(truth, groups).to_dicts(), start=1):
+    ascending = sorted(groups, key=lambda row: (row["mean_pd"], row["group"]))
+    for position, found in enumerate(ascending, start=1):
         clients, defaulters, mean_pd = found["clients"], found["defaulters"], found["mean_pd"]
         rate = jeffreys_interval(clients, defaulters)
         label = found.pop("group")
@@ -162,47 +267,67 @@ def group_rows(truth: pl.DataFrame, groups: pl.Series) -> list[Row]:
     return rows
 
 
-def _summed(truth: pl.DataFrame, groups: pl.Series) -> pl.DataFrame:
-    return (
-        truth.with_columns(groups.alias("group"))
-        .sort("pd")  # so that a sum does not depend on the order of the rows
-        .group_by("group", maintain_order=True)
-        .agg(
-            pl.len().cast(pl.Int64).alias("clients"),
-            pl.col("defaulted").cast(pl.Int64).sum().alias("defaulters"),
-            pl.col("pd").mean().alias("mean_pd"),
-            pl.col("pd").min().alias("low_pd"),
-            pl.col("pd").max().alias("high_pd"),
-        )
-        .sort("mean_pd", "group")
-    )
+def _tenths(clients: "Ordered") -> list[Row]:
+    bins = clients.tenths
+    columns = (bins.clients, bins.defaulters, bins.expected, bins.low, bins.high)
+    return [
+        {
+            "group": place,
+            "clients": int(rows),
+            "defaulters": int(defaulters),
+            # Rounding may carry the mean of equal PDs past them.
+            "mean_pd": float(min(max(expected / rows, low), high)),
+            "low_pd": float(low),
+            "high_pd": float(high),
+        }
+        for place, (rows, defaulters, expected, low, high) in enumerate(zip(*columns, strict=True))
+    ]
+
+
+def summed(truth: pl.DataFrame, groups: pl.Series) -> list[Row]:
+    """Counts and PDs of each group.
+
+    Args:
+        truth: pd and defaulted, one row a client.
+        groups: (n,) the group of each client.
+    """
+    labels = groups.unique().sort()
+    places = groups.replace_strict(labels, range(labels.len()), return_dtype=pl.UInt16).to_numpy()
+    # Of small whole numbers a stable sort is a counting of them.
+    order, ends = np.argsort(places, kind="stable"), np.cumsum(np.bincount(places))
+    y, pd = truth["defaulted"].to_numpy(), truth["pd"].to_numpy()
+    return [
+        {"group": label, **_group(y[members], pd[members])}
+        for label, members in zip(labels, np.split(order, ends[:-1]), strict=True)
+    ]
+
+
+def _group(y: Any, pds: Any) -> Row:
+    pds.sort()  # so that a sum does not depend on the order of the rows
+    return {
+        "clients": pds.size,
+        "defaulters": int(y.sum()),
+        "mean_pd": float(pds.mean()),
+        "low_pd": float(pds[0]),
+        "high_pd": float(pds[-1]),
+    }
 
 
 # ── Champion and challengers ────────────────────────────────────────────────────────────────────
 
 
-def _comparisons(
-    con: duckdb.DuckDBPyConnection, month: Month, champion: str, version: str, truths: Sequence[Truth]
-) -> list[Row]:
-    rows = []
-    for model, own_version, _, truth in truths:
-        if (model, own_version) != (champion, version):
-            pds = frame(con, "pds_of_challenger", month=str(month), model=model)
-            key = {"month": str(month), "model": model, "version": own_version}
-            key |= {"champion": champion, "champion_version": version}
-            counts = {"clients": pds.height, "defaulters": int(truth["defaulted"].sum())}
-            rows += [key | found | counts for found in compared(pds)]
-    return rows
+def compared(y: Any, ours: Any, placed: "Placements", theirs: Any, their_placed: "Placements") -> list[Row]:
+    """Paired differences, champion less challenger.
 
+    Args:
+        y: (n,) outcomes, 0 or 1.
+        ours, theirs: (n,) PDs of champion and challenger.
+        placed, their_placed: placements of the two.
+    """
+    from models.discrimination import brier_difference, difference_of
 
-def compared(pds: pl.DataFrame) -> list[Row]:
-    """Paired differences, champion less challenger, from columns champion, challenger and defaulted."""
-    from models.discrimination import auc_difference, brier_difference
-
-    y, ours, theirs = (pds[name].to_numpy() for name in ("defaulted", "champion", "challenger"))
-    auc = auc_difference(y, ours, theirs)
-    brier = brier_difference(y, ours, theirs)
-    squares = [float(((y - p) ** 2).mean()) if pds.height else None for p in (ours, theirs)]
+    auc, brier = difference_of(placed, their_placed), brier_difference(y, ours, theirs)
+    squares = [float(((y - p) ** 2).mean()) if y.size else None for p in (ours, theirs)]
     return [
         {
             "statistic": "roc_auc",
@@ -225,18 +350,3 @@ def compared(pds: pl.DataFrame) -> list[Row]:
             "reason": brier.reason,
         },
     ]
-
-
-# ── Segments and fairness ───────────────────────────────────────────────────────────────────────
-
-
-def _segments(key: dict[str, str], clients: pl.DataFrame, cuts: Sequence[float]) -> list[Row]:
-    from models.segments import segment_table
-
-    return [key | row for row in segment_table(clients, cuts).to_dicts()]
-
-
-def _fairness(key: dict[str, str], clients: pl.DataFrame) -> list[Row]:
-    from models.fairness import fairness_table
-
-    return [key | row for row in fairness_table(clients).to_dicts()]

@@ -2,11 +2,13 @@
 holds it against the truth once outcomes are known.
 
 All on all rows: drift streams counts per bin, so its memory does not grow with the month; estimates and
-realised figures hold one column of PDs.
+realised figures hold the PDs of one model and its champion.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -15,17 +17,18 @@ import polars as pl
 
 from creditflow.month import Month
 from sql.warehouse import execute, frame, open_warehouse, transaction
-from tasks.assess import assess, store
+from tasks.assess import PERFORMANCE, assess, performance_rows, store, truths
 from tasks.derived import due_months, record_made
 from tasks.develop import artifact_folder, insert_frame
 from tasks.score import BATCH_ROWS
 from tasks.stage import Run, stage
 
 if TYPE_CHECKING:
-    from models.metrics import Metric
     from models.stability import PsiResult, ReferenceBins
 
 SCORE = "score"
+# Models whose month is estimated at once.
+AT_A_TIME = 2
 
 
 @dataclass(frozen=True)
@@ -123,77 +126,33 @@ def _bin_rows(month: Month, results: dict[str, "PsiResult"]) -> pl.DataFrame:
 
 def _store_estimates(con: duckdb.DuckDBPyConnection, month: Month, made_from: str) -> None:
     """What the month's PDs promise of every model, champion and challengers."""
-    from models.estimate import estimated_metrics
-
-    rows = [
-        row
-        for model, version, basis, pds in _pds(con, month)
-        for row in performance_rows(
-            {"month": str(month), "model": model, "version": version, "sample": "estimated", "basis": basis},
-            estimated_metrics(pds["pd"]),
-            clients=pds.height,
-            defaulters=None,
-        )
-    ]
+    models = execute(con, "scored_models", month=str(month))
+    # Numpy works outside the interpreter's lock; each model's PDs are there only while it is estimated.
+    with ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="estimates") as pool:
+        rows = [row for rows in pool.map(partial(_estimated, con, month), models) for row in rows]
     with transaction(con):
         execute(con, "delete_estimated", month=str(month))
         insert_frame(con, "insert_performance", pl.DataFrame(rows, infer_schema_length=None))
         record_made(con, month, "estimates", made_from)
 
 
-def _pds(con: duckdb.DuckDBPyConnection, month: Month) -> Iterator[tuple[str, str, str, pl.DataFrame]]:
-    """Model, version, basis and the PDs of every model that scored the month."""
-    for model, version, basis in execute(con, "scored_models", month=str(month)):
-        yield model, version, basis, frame(con, "pds_of_model", month=str(month), model=model)
+def _estimated(
+    con: duckdb.DuckDBPyConnection, month: Month, scored: tuple[str, str, str]
+) -> list[dict[str, Any]]:
+    from models.estimate import estimated_metrics
+
+    model, version, basis = scored
+    pds = frame(con.cursor(), "pds_of_model", month=str(month), model=model)["pd"].to_numpy()
+    key = {"month": str(month), "model": model, "version": version, "sample": "estimated", "basis": basis}
+    return performance_rows(key, estimated_metrics(pds), clients=pds.size, defaulters=None)
 
 
 def _store_performance(con: duckdb.DuckDBPyConnection, run: Run, month: Month, made_from: str) -> None:
     """Realised metrics of every model and what a validator asks; segments in any case."""
-    known = list(truths(con, month))
-    rows, tables = realised_rows(month, known), assess(con, month, known, _frozen_bins(con, run, month))
+    tables = assess(con, month, truths(con, month), _frozen_bins(con, run, month))
     with transaction(con):
         execute(con, "delete_realised", month=str(month))
-        insert_frame(con, "insert_performance", pl.DataFrame(rows, infer_schema_length=None))
+        rows = pl.DataFrame(tables[PERFORMANCE], infer_schema_length=None)
+        insert_frame(con, "insert_performance", rows)
         store(con, month, tables)
         record_made(con, month, "performance", made_from)
-
-
-def truths(con: duckdb.DuckDBPyConnection, month: Month) -> Iterator[tuple[str, str, str, pl.DataFrame]]:
-    """Model, version, basis, and the PDs beside the outcomes; nothing where no outcome is known."""
-    for model, version, basis in execute(con, "scored_models", month=str(month)):
-        truth = frame(con, "pd_and_outcome", month=str(month), model=model)
-        if truth.height:
-            yield model, version, basis, truth
-
-
-def realised_rows(month: Month, truths: Sequence[tuple[str, str, str, pl.DataFrame]]) -> list[dict[str, Any]]:
-    """Rows of the table `performance`, sample 'realised'."""
-    from models.metrics import classification_metrics
-
-    return [
-        row
-        for model, version, basis, truth in truths
-        for row in performance_rows(
-            {"month": str(month), "model": model, "version": version, "sample": "realised", "basis": basis},
-            classification_metrics(truth["defaulted"], truth["pd"]),
-            clients=truth.height,
-            defaulters=int(truth["defaulted"].sum()),
-        )
-    ]
-
-
-def performance_rows(
-    key: dict[str, str], metrics: dict[str, "Metric"], *, clients: int, defaulters: int | None
-) -> list[dict[str, Any]]:
-    """A row of the table `performance` for each metric; `defaulters` None where they are not known."""
-    return [
-        {
-            **key,
-            "metric": name,
-            "value": metric.value,
-            "clients": clients,
-            "defaulters": defaulters,
-            "reason": metric.reason,
-        }
-        for name, metric in metrics.items()
-    ]

@@ -1,5 +1,5 @@
 -- The champion's clients with what segments are made of: PD, whether flagged, and the outcome where it is known.
--- Grain: client. Owner: tasks/assess.py.
+-- Grain: client, in no order. Owner: tasks/assess.py.
 SELECT
     s.pd,
     s.flagged,
@@ -15,4 +15,3 @@ FROM scores AS s
 INNER JOIN clients AS c ON s.month = c.month AND s.client_id = c.client_id
 LEFT JOIN outcomes AS o ON s.month = o.month AND s.client_id = o.client_id
 WHERE s.month = $month AND s.is_champion
-ORDER BY s.client_id

@@ -14,7 +14,9 @@ from scipy.special import expit, logit
 from scipy.stats import binomtest, chisquare
 from sklearn.linear_model import LogisticRegression
 
+import models.backtest as backtest_module
 from models.backtest import (
+    backtest,
     binomial_test,
     brier_parts,
     calibration_in_the_large,
@@ -24,7 +26,7 @@ from models.backtest import (
     jeffreys_test,
     spiegelhalter,
 )
-from models.metrics import equal_count_bins
+from models.metrics import Ordered, equal_count_bins
 
 COUNTS = st.integers(1, 300).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n)))
 PDS = st.floats(0, 1)
@@ -394,3 +396,47 @@ def test_slope_that_does_not_exist_says_why(y, pd, words):
     slope, intercept = calibration_slope(y, pd)
     assert words in slope.reason
     assert slope.reason == intercept.reason
+
+
+# ── Many clients ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("slope", [0.6, 1.0, 3.0])
+def test_search_that_begins_with_groups_ends_where_the_one_over_all_clients_does(monkeypatch, slope):
+    rng = np.random.default_rng(8)
+    odds = rng.normal(-1.5, 1.2, 60_000)
+    pd, y = expit(odds), (rng.random(odds.size) < expit(slope * odds + 0.2)).astype(np.int8)
+    grouped = (*calibration_slope(y, pd), calibration_in_the_large(y, pd))
+    monkeypatch.setattr(backtest_module, "_MANY", odds.size)
+    alone = (*calibration_slope(y, pd), calibration_in_the_large(y, pd))
+    for one, other in zip(grouped, alone, strict=True):
+        assert (one.value, one.low, one.high) == pytest.approx(
+            (other.value, other.low, other.high), rel=1e-12
+        )
+
+
+def test_search_over_groups_that_leads_nowhere_is_made_over_all_clients(monkeypatch):
+    rng = np.random.default_rng(9)
+    pd = rng.beta(1, 4, 60_000)
+    y = (rng.random(pd.size) < pd).astype(np.int8)
+    expected = calibration_slope(y, pd)
+    monkeypatch.setattr(backtest_module._Regression, "grouped", lambda self: exploding(self))
+    slope, intercept = calibration_slope(y, pd)
+    assert (slope.value, intercept.value) == pytest.approx((expected[0].value, expected[1].value), rel=1e-12)
+
+
+def exploding(rows):
+    """Groups whose maximum lies where Newton's steps fail: the outcome follows the regressor without fail."""
+    size = rows.size
+    return backtest_module._Regression(
+        np.array([0.0, 1.0]), np.array([-1e-3, 1e-3]) if size == 2 else None, None, np.ones(2)
+    )
+
+
+def test_all_figures_at_once_are_those_of_each(sample):
+    found = backtest(Ordered.of(*sample))
+    assert found.brier == brier_parts(*sample)
+    assert found.hosmer_lemeshow == hosmer_lemeshow(*sample)
+    assert found.spiegelhalter == spiegelhalter(*sample)
+    assert (found.calibration_slope, found.calibration_intercept) == calibration_slope(*sample)
+    assert found.calibration_in_the_large == calibration_in_the_large(*sample)

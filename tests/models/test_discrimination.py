@@ -1,6 +1,8 @@
 """DeLong's interval and test against published values and their definition over all pairs."""
 
 import math
+import statistics
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,7 +11,14 @@ from hypothesis import strategies as st
 from scipy.special import logit
 from scipy.stats import norm, ttest_rel
 
-from models.discrimination import auc_difference, auc_interval, brier_difference
+from models import discrimination
+from models.discrimination import (
+    Placements,
+    auc_difference,
+    auc_interval,
+    brier_difference,
+    difference_of,
+)
 
 CLIENTS = st.lists(
     st.tuples(st.integers(0, 1), st.integers(0, 6), st.integers(0, 6)), min_size=4, max_size=40
@@ -238,3 +247,25 @@ def test_what_is_no_pd_has_no_brier_score(pd):
 def test_what_is_no_level_is_refused(statistic, level):
     with pytest.raises(ValueError, match="level of confidence"):
         statistic([0, 1, 0, 1], [0.1, 0.3, 0.2, 0.1], [0.3, 0.1, 0.2, 0.4], level)
+
+
+# ── Placements ──────────────────────────────────────────────────────────────────────────────────
+
+
+@given(st.lists(st.tuples(st.sampled_from([-1.0, 0.0, -0.0, 0.5, np.inf]), st.booleans())))
+def test_placements_are_pairs_counted_one_by_one_in_the_order_of_the_clients(rows):
+    score, y = np.array([score for score, _ in rows]), np.array([int(bad) for _, bad in rows])
+    found, bad, good = Placements.of(y, score), score[y == 1], score[y == 0]
+    assert found.of_bad.tolist() == [2 * (good < one).sum() + (good == one).sum() for one in bad]
+    assert found.of_good.tolist() == [2 * (bad > one).sum() + (bad == one).sum() for one in good]
+
+
+def test_variance_of_counts_has_no_rounding():
+    counts = np.random.default_rng(3).integers(0, 2 * 10**8, 200_000)
+    exact = statistics.variance(map(Fraction, counts.tolist()))
+    assert discrimination._variance(counts) == float(exact)
+
+
+def test_placements_of_other_clients_are_refused():
+    with pytest.raises(ValueError, match="different clients"):
+        difference_of(Placements.of([0, 1], [0.1, 0.2]), Placements.of([0, 1, 1], [0.1, 0.2, 0.3]))

@@ -16,12 +16,13 @@ from models.fairness import (
     MEASURES,
     NO_CUT_OFF,
     REFERENCE,
+    both_tables,
     fairness_table,
     newcombe_interval,
     ratio_interval,
     wilson_interval,
 )
-from models.segments import NOT_RECEIVED, PROTECTED
+from models.segments import NOT_RECEIVED, PROTECTED, segment_table
 
 Z = 1.959963984540054  # of a 95 % interval
 ATTRIBUTES = [dimension.name for dimension in PROTECTED]
@@ -436,3 +437,18 @@ def test_a_missing_column_is_named(portfolio, column):
 def test_attributes_that_only_segments_look_at_are_not_asked_for(portfolio):
     needed = portfolio.select("pd", "flagged", "defaulted", "sex", "age", "marriage")
     assert_frame_equal(fairness_table(needed), fairness_table(portfolio))
+
+
+def test_one_division_of_clients_in_parts_gives_both_tables(portfolio):
+    cuts = (50_000.0, 200_000.0)
+    parts = (portfolio.slice(start, 700) for start in range(0, portfolio.height, 700))
+    segments, fairness = both_tables(parts, cuts)
+    assert_frame_equal(segments, segment_table(portfolio, cuts), check_exact=True)
+    assert_frame_equal(fairness, fairness_table(portfolio), check_exact=True)
+
+
+def test_no_part_is_two_empty_tables(portfolio):
+    segments, fairness = both_tables(iter(()), ())
+    assert segments.is_empty()
+    assert fairness.is_empty()
+    assert segments.schema == segment_table(portfolio.clear(), ()).schema

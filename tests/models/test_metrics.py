@@ -3,12 +3,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
-from sklearn.metrics import classification_report, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    classification_report,
+    log_loss,
+    roc_auc_score,
+)
 
 from models.metrics import (
     METRIC_NAMES,
     Metric,
+    Ordered,
     classification_metrics,
+    equal_count_bins,
     expected_calibration_error,
     threshold_metrics,
 )
@@ -136,3 +144,28 @@ def test_a_metric_is_a_value_or_a_reason():
         Metric(None)
     with pytest.raises(ValueError, match="either"):
         Metric(1.0, "why")
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.1 + 1e-12, 0.5, 0.9, 1.0]), st.booleans()), min_size=2),
+    st.integers(2, 10),
+)
+def test_bins_are_those_of_equal_count(rows, count):
+    pd, y = np.array([pd for pd, _ in rows]), np.array([int(bad) for _, bad in rows])
+    found, index = Ordered.of(y, pd).bins(count), equal_count_bins(pd, count)
+    members = [index == place for place in np.unique(index)]
+    assert found.clients.tolist() == [inside.sum() for inside in members]
+    assert found.defaulters.tolist() == [y[inside].sum() for inside in members]
+    assert found.expected == pytest.approx([pd[inside].sum() for inside in members], abs=1e-12)
+    assert found.low.tolist() == [pd[inside].min() for inside in members]
+    assert found.high.tolist() == [pd[inside].max() for inside in members]
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.2, 0.2 + 1e-12, 0.7, 1.0]), st.booleans()), min_size=2))
+def test_precision_and_loss_agree_with_scikit_learn_under_many_ties(rows):
+    pd, y = np.array([pd for pd, _ in rows]), np.array([int(bad) for _, bad in rows])
+    found = classification_metrics(y, pd)
+    assert found["log_loss"].value == pytest.approx(log_loss(y, pd, labels=[0, 1]), rel=1e-12)
+    assert found["brier"].value == pytest.approx(brier_score_loss(y, pd, pos_label=1), rel=1e-12, abs=1e-15)
+    if 0 < y.sum() < y.size:
+        assert found["average_precision"].value == pytest.approx(average_precision_score(y, pd), rel=1e-12)

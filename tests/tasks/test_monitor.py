@@ -2,10 +2,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from creditflow.errors import WarehouseCorrupt
 from creditflow.month import Month
 from models.estimate import estimated_metrics
 from models.stability import psi, reference_bins
-from tasks.monitor import drift_of, monitor, realised_rows
+from tasks.assess import realised_rows, truths
+from tasks.monitor import drift_of, monitor
 
 
 def test_drift_over_batches_is_drift_over_the_whole():
@@ -110,3 +112,32 @@ def test_memory_of_what_was_estimated_is_kept_apart_from_drift(two_sets, monitor
     monitored()
     made = two_sets.ask("SELECT product, made_from FROM derived WHERE month = '2005-04' ORDER BY ALL")
     assert ("estimates", "r") in made
+
+
+def test_models_that_did_not_score_the_same_clients_are_refused(two_sets, monitored):
+    add_challenger(two_sets)
+    two_sets.realise("2005-04")
+    two_sets.ask(
+        "DELETE FROM scores WHERE month = '2005-04' AND model = 'logistic' AND client_id = "
+        "(SELECT min(client_id) FROM scores WHERE month = '2005-04')"
+    )
+    with two_sets.warehouse() as con, pytest.raises(WarehouseCorrupt, match="of logistic"):
+        list(truths(con, Month(2005, 4)))
+
+
+def test_truths_are_of_the_clients_whose_outcome_is_known(two_sets, monitored):
+    add_challenger(two_sets)
+    two_sets.realise("2005-04")
+    two_sets.ask("DELETE FROM outcomes WHERE month = '2005-04' AND client_id LIKE '%7'")
+    expected = two_sets.ask(
+        "SELECT s.model, s.pd, s.grade, o.defaulted FROM scores s JOIN outcomes o USING (month, client_id) "
+        "WHERE month = '2005-04' ORDER BY s.is_champion DESC, s.model, s.client_id"
+    )
+    with two_sets.warehouse() as con:
+        found = [
+            (model, *row)
+            for model, _, _, truth in truths(con, Month(2005, 4))
+            for row in truth.select("pd", "grade", "defaulted").rows()
+        ]
+    assert found == [tuple(row) for row in expected]
+    assert {model for model, *_ in found} == {"blend", "logistic"}
