@@ -60,11 +60,36 @@ def state(name: str) -> pl.Expr:
 def typed(raw: RawTable) -> pl.LazyFrame:
     """The typed table of a file, lazily; `blank` marks rows without a single value."""
     names = numeric_names(raw)
-    raw_columns = raw.frame.collect_schema()
-    schema = _typed_batch(pl.DataFrame(schema=raw_columns), names, raw.extras).schema
+    schema = typed_schema(raw)
     return raw.frame.map_batches(
         lambda batch: _typed_batch(batch, names, raw.extras), streamable=True, schema=schema
     )
+
+
+def typed_schema(raw: RawTable) -> pl.Schema:
+    """Columns of the typed table and their types."""
+    empty = pl.DataFrame(schema=raw.frame.collect_schema())
+    return _typed_batch(empty, numeric_names(raw), raw.extras).schema
+
+
+def typed_numbers(numbers: pl.LazyFrame, raw: RawTable) -> pl.LazyFrame:
+    """The typed table of rows whose every cell is a number that can be used, from `RawTable.numbers`."""
+    names, schema = numeric_names(raw), typed_schema(raw)
+    wide = numbers.with_columns(pl.col(names).cast(pl.Float64))
+    zeros = [pl.lit(0, schema[n]).alias(n) for n in (EXTRA_FIELDS, MISSING_LABEL, *STATES) if n in schema]
+    helpers = [_scientific_id(), *([_bill_to_limit()] if "bill_to_limit" in schema else [])]
+    return wide.with_columns(
+        *zeros, *helpers, pl.lit(False).alias(BLANK), pl.struct(names).hash(seed=0).alias(ROW_HASH)
+    ).select(schema.names())
+
+
+def odd_cells(raw: RawTable) -> pl.Expr:
+    """Of a row of `RawTable.numbers`: whether it holds a cell that has to be looked at as text."""
+    codes = [n for n in numeric_names(raw) if n not in AMOUNT_NAMES]
+    usable = [pl.col(n).is_between(INT32_MIN, INT32_MAX).fill_null(False) for n in numeric_names(raw)]
+    whole = [(pl.col(n) == pl.col(n).round()).fill_null(False) for n in codes]
+    named = (pl.col(CLIENT_ID).str.strip_chars() != "").fill_null(False)
+    return ~pl.all_horizontal(*usable, *whole, named)
 
 
 def _typed_batch(batch: pl.DataFrame, names: list[str], extras: tuple[str, ...]) -> pl.DataFrame:
@@ -123,17 +148,25 @@ def _count(states: dict[str, pl.Series], kind: str, columns: int, height: int) -
 
 
 def _helpers(names: list[str], states: dict[str, pl.Series], height: int) -> list[pl.Expr | pl.Series]:
-    scientific = pl.col(CLIENT_ID).str.contains(r"^\d(\.\d+)?[eE]\+\d+$").fill_null(False)
-    helpers: list[pl.Expr | pl.Series] = [scientific.cast(pl.Int8).alias(SCIENTIFIC_ID)]
+    helpers: list[pl.Expr | pl.Series] = [_scientific_id()]
     if OUTCOME in names:
         none = pl.zeros(height, pl.UInt8, eager=True)
         helpers.append(
             (states.get(OUTCOME, none) == STATES["missing_cells"]).cast(pl.Int8).alias(MISSING_LABEL)
         )
     if set(_BILLS) <= set(names):
-        limit, highest = pl.col("limit_bal"), pl.max_horizontal(_BILLS)
-        helpers.append(pl.when(limit > 0).then(highest / limit).alias("bill_to_limit"))
+        helpers.append(_bill_to_limit())
     return helpers
+
+
+def _scientific_id() -> pl.Expr:
+    found = pl.col(CLIENT_ID).str.contains(r"^\d(\.\d+)?[eE]\+\d+$").fill_null(False)
+    return found.cast(pl.Int8).alias(SCIENTIFIC_ID)
+
+
+def _bill_to_limit() -> pl.Expr:
+    limit, highest = pl.col("limit_bal"), pl.max_horizontal(_BILLS)
+    return pl.when(limit > 0).then(highest / limit).alias("bill_to_limit")
 
 
 def _blank(states: dict[str, pl.Series], names: list[str], month: list[str]) -> pl.Expr:

@@ -1,12 +1,21 @@
 """What goes into the check of a file and what comes out of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from creditflow.month import Month
 from expectations.headers import Kind
+
+# Entered around each part of the intake, by name: "read", "check", "split".
+Step = Callable[[str], AbstractContextManager[object]]
+
+
+def no_step(_name: str) -> AbstractContextManager[None]:
+    """A part that nobody times."""
+    return nullcontext()
 
 
 @dataclass(frozen=True)
@@ -15,7 +24,7 @@ class Context:
 
     Attributes:
         known_clients: Parquet with `client_id`: the accepted clients of the outcome file's month.
-        previous_clients: Parquet in CLIENT_SCHEMA: the accepted clients of the month before.
+        previous_clients: Parquet with `client_id` and the statements of last month's accepted clients.
         loaded: SHA-256 → (kind, month) of every file that was loaded.
         max_quarantine_share: above this share of quarantined rows the file is refused.
     """

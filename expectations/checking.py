@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from creditflow.columns import CLIENT_ID, CLIENT_SCHEMA, OUTCOME, OUTCOME_SCHEMA, ROW_NUMBER
 from creditflow.errors import ContentRefused
 from creditflow.month import Month
 from expectations.cells import MISSING_LABEL
-from expectations.checked import CheckedFile, Context, ExpectationResult
+from expectations.checked import CheckedFile, Context, ExpectationResult, Step, no_step
+from expectations.hashing import IdSet
 from expectations.headers import Kind
 from expectations.month_fit import Facts, month_facts
 from expectations.quarantine import ALL_COLUMNS, ID_HELPERS, broken_cells, quarantine_rows, write_quarantine
@@ -39,22 +41,24 @@ class Check:
     raw: RawTable
     table: Table
     facts: Facts
+    step: Step = no_step
 
     def run(self) -> CheckedFile:
-        self._add_month_facts()
-        findings = run_suite(self.rules, self._chunks(), self.facts.frame(), self._not_run())
-        self._refuse_if_critical(findings)
-        broken = _broken_rows(findings)
-        guard = self._guard(broken)
-        findings.append(guard)
-        broken = pl.concat([broken, _broken_rows([guard])])
-        self._refuse_if_too_many(broken, findings)
-        return self._split(broken, findings)
+        with self.step("check"):
+            self._add_month_facts()
+            findings = run_suite(self.rules, self._chunks(), self.facts.frame(), self._not_run())
+            self._refuse_if_critical(findings)
+            broken = _broken_rows(findings)
+            self._refuse_if_too_many(broken, findings)
+        with self.step("split"):
+            return self._split(broken, findings)
 
     def _add_month_facts(self) -> None:
         loaded = self.context.loaded.get(self.raw.fingerprint.sha256)
         loaded_as = (loaded[0], str(loaded[1])) if loaded else None
-        found = month_facts(self.table.rows, self.kind, self.month, loaded_as, self.context.previous_clients)
+        found = month_facts(
+            self.table.rows, self.table.again, self.kind, self.month, loaded_as, self.context.previous_clients
+        )
         self.facts.values |= found.values
         self.facts.words |= found.words
         self.facts.reasons |= found.reasons
@@ -74,23 +78,24 @@ class Check:
     def _chunks(self) -> Iterator[pl.DataFrame]:
         known = self._known()
         for start in range(0, self.table.received, CHUNK_ROWS):
-            chunk = self.table.rows.slice(start, CHUNK_ROWS)
-            yield self._with_marks(chunk, known).collect(engine="streaming")
+            chunk = self.table.rows.slice(start, CHUNK_ROWS).collect(engine="streaming")
+            marked = self._with_marks(chunk)
+            yield (
+                marked
+                if known is None
+                else marked.with_columns(known.holds(chunk[CLIENT_ID]).alias("known_client"))
+            )
 
-    def _with_marks(self, chunk: pl.LazyFrame, known: pl.LazyFrame | None) -> pl.LazyFrame:
-        marked = chunk.join(self.table.marks.lazy(), on=ROW_NUMBER, how="left", maintain_order="left")
-        marked = marked.with_columns(pl.col("id_copies").fill_null(1), pl.col("identical_rows").fill_null(0))
-        if known is None:
-            return marked
-        return marked.join(known, on=CLIENT_ID, how="left", maintain_order="left").with_columns(
-            pl.col("known_client").fill_null(0)
-        )
+    def _with_marks(self, chunk: pl.DataFrame) -> pl.DataFrame:
+        marked = chunk.join(self.table.marks, on=ROW_NUMBER, how="left", maintain_order="left")
+        return marked.with_columns(pl.col("id_copies").fill_null(1), pl.col("identical_rows").fill_null(0))
 
-    def _known(self) -> pl.LazyFrame | None:
+    def _known(self) -> IdSet | None:
         if self.context.known_clients is None:
             return None
-        known = pl.scan_parquet(self.context.known_clients, glob=False, hive_partitioning=False)
-        return known.select(CLIENT_ID).unique().with_columns(pl.lit(1, pl.Int8).alias("known_client"))
+        return IdSet(
+            pl.scan_parquet(self.context.known_clients, glob=False, hive_partitioning=False), CLIENT_ID
+        )
 
     # --- refusals ---
 
@@ -152,7 +157,7 @@ class Check:
 
     # --- split ---
 
-    def _guard(self, broken: pl.DataFrame) -> Finding:
+    def _guard(self, targets: Sequence[Path]) -> Finding:
         """A last rule that is in no suite: what is accepted has a value of the stored type everywhere.
 
         Suites can be edited; whatever they let through, the warehouse's columns hold no nulls.
@@ -167,38 +172,53 @@ class Check:
             meaning="every value fits the type in which it is stored",
             remedy="Correct the rows.",
         )
-        lost = (
-            self._accepted(broken)
-            .filter(pl.any_horizontal(pl.all().is_null()))
-            .select(ROW_NUMBER)
-            .collect(engine="streaming")[ROW_NUMBER]
-        )
+        lost = np.unique(np.concatenate([_rows_with_nulls(target) for target in targets]))
         return Finding(
-            rule, self.table.received, lost.len(), [lost.to_numpy()], [(r, None) for r in lost[:5]]
+            rule, self.table.received, len(lost), [lost], [(int(row), None) for row in lost[:EXAMPLES]]
         )
 
     def _accepted(self, broken: pl.DataFrame) -> pl.LazyFrame:
         schema = CLIENT_SCHEMA if self.kind == "clients" else OUTCOME_SCHEMA
         label = OUTCOME_SCHEMA if self.table.label == "present" else {}
-        aside = broken.lazy().select(ROW_NUMBER).unique()
-        kept = self.table.rows.join(aside, on=ROW_NUMBER, how="anti", maintain_order="left")
+        kept = self.table.rows
+        if broken.height:
+            aside = broken.lazy().select(ROW_NUMBER).unique()
+            kept = kept.join(aside, on=ROW_NUMBER, how="anti", maintain_order="left")
         return kept.select(*(_stored(n, t) for n, t in (schema | label).items()), pl.col(ROW_NUMBER))
 
-    def _split(self, broken: pl.DataFrame, findings: Sequence[Finding]) -> CheckedFile:
+    def _write_accepted(self, broken: pl.DataFrame, targets: dict[str, Path]) -> list[Path]:
+        """The Parquet files written: of the accepted clients and their labels, or of the outcomes."""
+        with parsing(self.path, "a file", into=self.workdir):
+            accepted = self._accepted(broken)
+            if not self._has_label:
+                accepted.sink_parquet(targets["accepted"], compression="lz4")
+                return [targets["accepted"]]
+            accepted.drop(OUTCOME).sink_parquet(targets["accepted"], compression="lz4")
+            accepted.select(*OUTCOME_SCHEMA, ROW_NUMBER).sink_parquet(targets["outcomes"], compression="lz4")
+            return [targets["accepted"], targets["outcomes"]]
+
+    @property
+    def _has_label(self) -> bool:
+        return self.kind == "clients" and self.table.label == "present"
+
+    def _split(self, broken: pl.DataFrame, findings: list[Finding]) -> CheckedFile:
         stem = f"{self.kind}_{self.month}_{self.raw.fingerprint.sha256[:12]}"
         targets = {
             part: self.workdir / f"{stem}.{part}.parquet" for part in ("accepted", "outcomes", "quarantine")
         }
-        has_label = self.kind == "clients" and self.table.label == "present"
+        written = self._write_accepted(broken, targets)
+        guard = self._guard(written)
+        findings.append(guard)
+        if guard.unexpected:
+            broken = pl.concat([broken, _broken_rows([guard])])
+            for target in written:
+                target.unlink()
+            self._refuse_if_too_many(broken, findings)
+            self._write_accepted(broken, targets)
+        has_label = self._has_label
         rules = {f.rule.position: f.rule for f in findings}
         with parsing(self.path, "a file", into=self.workdir):
-            accepted = self._accepted(broken)
-            drop = [OUTCOME] if has_label else []
-            accepted.drop(drop).sink_parquet(targets["accepted"])
-            if has_label:
-                accepted.select(*OUTCOME_SCHEMA, ROW_NUMBER).sink_parquet(targets["outcomes"])
             quarantined = write_quarantine(quarantine_rows(self.raw, broken, rules), targets["quarantine"])
-        taken = pl.scan_parquet(targets["accepted"], glob=False, hive_partitioning=False).select(pl.len())
         checked = CheckedFile(
             path=self.path,
             kind=self.kind,
@@ -206,7 +226,7 @@ class Check:
             sha256=self.raw.fingerprint.sha256,
             bytes=self.raw.fingerprint.bytes,
             received=self.table.received,
-            accepted=taken.collect().item(),
+            accepted=_metadata(targets["accepted"]).num_rows,
             quarantined=quarantined,
             has_label=has_label,
             accepted_parquet=targets["accepted"],
@@ -285,6 +305,25 @@ class Check:
         names = self.raw.header.names
         column = self.raw.header.spelling(cell["column"]) if cell["column"] in names else cell["column"]
         return f"{column or 'field'} {cell['value']!r}"
+
+
+def _metadata(path: Path) -> Any:
+    import pyarrow.parquet as pq
+
+    return pq.read_metadata(path)
+
+
+def _rows_with_nulls(path: Path) -> np.ndarray:
+    """(n,) numbers of the rows of a Parquet file that lack a value; as a rule its metadata tells: none."""
+    found = _metadata(path)
+    columns = (
+        found.row_group(g).column(c) for g in range(found.num_row_groups) for c in range(found.num_columns)
+    )
+    if all(column.statistics is not None and column.statistics.null_count == 0 for column in columns):
+        return np.empty(0, np.int64)
+    rows = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+    lost = rows.filter(pl.any_horizontal(pl.all().is_null())).select(ROW_NUMBER)
+    return lost.collect(engine="streaming")[ROW_NUMBER].to_numpy()
 
 
 def _broken_rows(findings: Sequence[Finding]) -> pl.DataFrame:

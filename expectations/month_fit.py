@@ -6,18 +6,22 @@ the same as last month's was sent again. Clients for whom both hold (a card that
 same statement every month) tell neither and are left out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
-from creditflow.columns import CLIENT_ID, STATEMENTS
+from creditflow.columns import CLIENT_ID, ROW_NUMBER, STATEMENTS
 from creditflow.month import Month
+from expectations.hashing import hashes
 from expectations.headers import STATEMENT_MONTH, Kind
 
 LEAST_SHARED = 100
 _SERIES = ("pay_", "bill_amt", "pay_amt")
+_BATCH = 500_000
+_LOW = np.uint64(2**32 - 1)
 _MONTH_PATTERN = r"^\s*(\d{4})\D?(\d{2})"
 
 
@@ -47,6 +51,7 @@ class Facts:
 
 def month_facts(
     table: pl.LazyFrame,
+    again: pl.Series,
     kind: Kind,
     month: Month,
     loaded_as: tuple[str, str] | None,
@@ -56,6 +61,7 @@ def month_facts(
 
     Args:
         table: the typed table (`cells.typed`).
+        again: numbers of the rows that repeat an ID (`staging.Table`).
         loaded_as: (kind, month) under which a file of the same bytes was loaded; None if none was.
         previous_clients: Parquet of the accepted clients of the month before; None if there is none.
     """
@@ -63,7 +69,7 @@ def month_facts(
     _same_bytes(facts, kind, month, loaded_as)
     _month_column(facts, table, month)
     if kind == "clients":
-        _statements(facts, table, month, previous_clients)
+        _statements(facts, table, again, month, previous_clients)
     return facts
 
 
@@ -85,11 +91,13 @@ def _month_column(facts: Facts, table: pl.LazyFrame, month: Month) -> None:
     facts.add(name, seen["rows"], f"{seen['rows']:,} rows of another month, the first {seen['first']!r}")
 
 
-def _statements(facts: Facts, table: pl.LazyFrame, month: Month, previous: Path | None) -> None:
+def _statements(
+    facts: Facts, table: pl.LazyFrame, again: pl.Series, month: Month, previous: Path | None
+) -> None:
     before = month.plus(-1)
     if previous is None:
         return _skip_statements(facts, f"no client file of {before} is loaded")
-    seen = _compare(table, previous)
+    seen = _compare(table, again, previous)
     telling = seen["shared"] - seen["both"]
     if seen["shared"] < LEAST_SHARED or telling < LEAST_SHARED:
         found = f"{seen['shared']:,} clients are shared with {before}, {telling:,} with statements that vary"
@@ -114,21 +122,65 @@ def _skip_statements(facts: Facts, reason: str) -> None:
     facts.skip("repeated_share", reason)
 
 
-def _compare(table: pl.LazyFrame, previous: Path) -> Mapping[str, int]:
-    """Shared clients, and how many of them roll, repeat, or do both."""
-    statements = [f"{series}{n}" for series in _SERIES for n in STATEMENTS]
-    now = table.select(CLIENT_ID, *statements).unique(CLIENT_ID, keep="any")
-    then = pl.scan_parquet(previous, glob=False, hive_partitioning=False).select(
-        CLIENT_ID, *(pl.col(name).cast(pl.Float64).alias(f"{name}:then") for name in statements)
+def _compare(table: pl.LazyFrame, again: pl.Series, previous: Path) -> Mapping[str, int]:
+    """Shared clients, and how many of them roll, repeat, or do both; of a repeated ID the first row counts.
+
+    Clients are matched by a hash of 64 bits and their statements by two of 32 bits, so that 16 bytes a client
+    of last month are held in memory. The probability that a client's statements agree by chance is 2^-32.
+    """
+    then = pl.scan_parquet(previous, glob=False, hive_partitioning=False)
+    ids, prints = hashes(then, _id_print()), hashes(then, _prints(STATEMENTS[:-1]))
+    order = np.argsort(ids)
+    ids, prints = ids[order], prints[order]
+    counts = dict.fromkeys(("shared", "rolled", "repeated", "both"), 0)
+    now = table.select(
+        ROW_NUMBER,
+        CLIENT_ID,
+        _id_print().alias("id"),
+        _prints(STATEMENTS[1:]).alias("prints"),
+        _complete(STATEMENTS[1:]).alias("newer"),
+        _complete(STATEMENTS).alias("all"),
     )
-    rolled = pl.all_horizontal(
-        pl.col(f"{s}{n + 1}") == pl.col(f"{s}{n}:then") for s in _SERIES for n in STATEMENTS[:-1]
-    ).fill_null(False)
-    repeated = pl.all_horizontal(pl.col(n) == pl.col(f"{n}:then") for n in statements).fill_null(False)
-    counts = now.join(then, on=CLIENT_ID).select(
-        pl.len().alias("shared"),
-        rolled.sum().alias("rolled"),
-        repeated.sum().alias("repeated"),
-        (rolled & repeated).sum().alias("both"),
+    for batch in now.collect_batches(chunk_size=_BATCH):
+        seen = batch.filter(
+            pl.col(CLIENT_ID).is_not_null() & ~pl.col(ROW_NUMBER).is_in(again.implode())
+        ).sort("id")
+        _count(counts, seen, ids, prints)
+    return counts
+
+
+def _count(counts: dict[str, int], seen: pl.DataFrame, ids: np.ndarray, prints: np.ndarray) -> None:
+    if not len(ids) or not seen.height:
+        return
+    found = seen["id"].to_numpy()
+    place = np.minimum(np.searchsorted(ids, found), len(ids) - 1)
+    shared = ids[place] == found
+    differ = seen["prints"].to_numpy() ^ prints[place]
+    rolled = shared & ((differ >> np.uint64(32)) == 0) & seen["newer"].to_numpy()
+    repeated = shared & ((differ & _LOW) == 0) & seen["all"].to_numpy()
+    both = rolled & repeated
+    for name, mask in zip(counts, (shared, rolled, repeated, both), strict=True):
+        counts[name] += int(mask.sum())
+
+
+def _statement_columns(statements: Iterable[int]) -> list[pl.Expr]:
+    return [pl.col(f"{series}{n}").cast(pl.Float64) for series in _SERIES for n in statements]
+
+
+def _id_print() -> pl.Expr:
+    return pl.col(CLIENT_ID).hash()
+
+
+def _prints(rolling: Iterable[int]) -> pl.Expr:
+    """UInt64: the high half tells the statements that roll, the low half all of them."""
+    # Fields by place: last month's statement 1 stands where this month's statement 2 does.
+    halves = (
+        pl.struct(c.alias(str(i)) for i, c in enumerate(_statement_columns(statements))).hash() // 2**32
+        for statements in (rolling, STATEMENTS)
     )
-    return counts.collect(engine="streaming").row(0, named=True)
+    high, low = halves
+    return high * 2**32 + low
+
+
+def _complete(statements: Iterable[int]) -> pl.Expr:
+    return pl.all_horizontal(c.is_not_null() for c in _statement_columns(statements))

@@ -8,15 +8,16 @@ cell which is no number is still there to be shown.
 import csv
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from creditflow.columns import CLIENT_ID, ROW_NUMBER
+from creditflow.columns import CLIENT_ID, CLIENT_SCHEMA, OUTCOME, ROW_NUMBER
 from creditflow.errors import ContentRefused, FileUnreadable, HeaderRefused
-from expectations.headers import Header, Kind, known_names, read_header
+from expectations.headers import STATEMENT_MONTH, Header, Kind, known_names, read_header
+from expectations.plain import look_at
 from expectations.textfile import (
     Fingerprint,
     empty_file,
@@ -56,6 +57,8 @@ class RawTable:
         rows: rows of data that the file holds, blank ones included, counted apart from the parser.
         other_sheets: further sheets of a workbook that hold something and were not read.
         line_ends: of a text file, such as 'CRLF'; empty for the other formats.
+        numbers: the same rows without text in between: `client_id` and the month as text, every other
+            column as number, null where a cell is none; None where the file does not lend itself to it.
     """
 
     frame: pl.LazyFrame
@@ -65,6 +68,7 @@ class RawTable:
     extras: tuple[str, ...] = ()
     other_sheets: int = 0
     line_ends: str = ""
+    numbers: pl.LazyFrame | None = None
 
 
 def open_raw(path: Path, kind: Kind, stage: Path) -> RawTable:
@@ -148,6 +152,55 @@ def parsing(path: Path, what: str, into: Path | None = None) -> Iterator[None]:
 
 
 def _read_text(path: Path, kind: Kind, stage: Path) -> RawTable:
+    return _read_plain_text(path, kind, stage) or _read_any_text(path, kind, stage)
+
+
+def _read_plain_text(path: Path, kind: Kind, stage: Path) -> RawTable | None:
+    """The file as it lies, or None where it is not plain (see `plain`); an archive is unpacked first."""
+    digest, size = hashlib.sha256(), path.stat().st_size
+    chunks, source = raw_chunks(path, digest), path
+    packed = suffix_of(path) == ".csv.gz"
+    if packed:
+        chunks, source = _checked_first(gunzip(chunks, path), path), stage / "unpacked.csv"
+    with writing(source) if packed else nullcontext(), source.open("wb") if packed else nullcontext() as out:
+        look = look_at(chunks, lambda block: _text_header(block, kind, path), out)
+    if look is None:
+        (stage / "unpacked.csv").unlink(missing_ok=True)
+        return None
+    header = look.header
+    frame = _scan(source, look.separator, header, dict.fromkeys(header.names, pl.String))
+    numbers = _scan(source, look.separator, header, {n: _number_type(n) for n in header.names}, lenient=True)
+    print_of = Fingerprint(digest.hexdigest(), size)
+    rows = look.lines - header.skip
+    return RawTable(frame, header, rows, print_of, line_ends=look.line_ends, numbers=numbers.drop(ROW_NUMBER))
+
+
+def _number_type(name: str) -> type[pl.DataType]:
+    """What a cell is read as; amounts may have fractions, the outcome is read as codes are."""
+    return {CLIENT_ID: pl.String, STATEMENT_MONTH: pl.String, OUTCOME: pl.Int16}.get(name) or CLIENT_SCHEMA[
+        name
+    ]
+
+
+def _scan(
+    path: Path, separator: str, header: Header, schema: dict[str, type[pl.DataType]], *, lenient: bool = False
+) -> pl.LazyFrame:
+    return pl.scan_csv(
+        path,
+        has_header=False,
+        skip_lines=header.skip,
+        separator=separator,
+        schema=schema,
+        row_index_name=ROW_NUMBER,
+        row_index_offset=1,
+        missing_columns="insert",
+        infer_schema=False,
+        ignore_errors=lenient,
+        glob=False,
+    ).with_columns(pl.col(ROW_NUMBER).cast(pl.Int64))
+
+
+def _read_any_text(path: Path, kind: Kind, stage: Path) -> RawTable:
     digest = hashlib.sha256()
     size = path.stat().st_size
     chunks = raw_chunks(path, digest)
@@ -163,18 +216,7 @@ def _read_text(path: Path, kind: Kind, stage: Path) -> RawTable:
     copy = stage_text(chunks, path, stage / "regular.csv", choose)
     header = found[0]
     extras = _extra_names(copy.width, header, path)
-    frame = pl.scan_csv(
-        copy.path,
-        has_header=False,
-        skip_lines=header.skip,
-        separator=copy.separator,
-        schema=dict.fromkeys((*header.names, *extras), pl.String),
-        row_index_name=ROW_NUMBER,
-        row_index_offset=1,
-        missing_columns="insert",
-        infer_schema=False,
-        glob=False,
-    ).with_columns(pl.col(ROW_NUMBER).cast(pl.Int64))
+    frame = _scan(copy.path, copy.separator, header, dict.fromkeys((*header.names, *extras), pl.String))
     print_of = Fingerprint(digest.hexdigest(), size)
     return RawTable(
         frame, header, copy.lines - header.skip, print_of, extras=extras, line_ends=copy.line_ends
@@ -233,8 +275,28 @@ def _read_parquet(path: Path, kind: Kind, stage: Path) -> RawTable:
     casts = [_as_text(spelt, schema[spelt], name == CLIENT_ID).alias(name) for spelt, name in header.columns]
     frame = source.select(casts).with_row_index(ROW_NUMBER, offset=1)
     return RawTable(
-        frame.with_columns(pl.col(ROW_NUMBER).cast(pl.Int64)), Header(0, header.columns), rows, printed
+        frame.with_columns(pl.col(ROW_NUMBER).cast(pl.Int64)),
+        Header(0, header.columns),
+        rows,
+        printed,
+        numbers=_parquet_numbers(source, header, schema),
     )
+
+
+def _parquet_numbers(source: pl.LazyFrame, header: Header, schema: pl.Schema) -> pl.LazyFrame | None:
+    """The columns as stored, where text in between would change nothing: it does for 32-bit floats."""
+    texts = (CLIENT_ID, STATEMENT_MONTH)
+    direct = all(
+        schema[spelt] == pl.String
+        if name in texts
+        else schema[spelt].is_integer() or schema[spelt] == pl.Float64
+        for spelt, name in header.columns
+    )
+    casts = (
+        pl.col(spelt).cast(pl.String if name in texts else pl.Float64).alias(name)
+        for spelt, name in header.columns
+    )
+    return source.select(casts) if direct else None
 
 
 def _check_types(path: Path, header: Header, schema: pl.Schema) -> None:

@@ -9,7 +9,9 @@ import codecs
 import csv
 import hashlib
 import io
+import shutil
 import tempfile
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +25,7 @@ CHUNK_BYTES = 4 << 20
 MIN_BLOCK = 64 << 10
 MAX_LINE = 1 << 20
 _PROBE_BYTES = 1 << 20
+_TICK_NS = 1_000_000_000
 _MARKS_OF_OTHER_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
@@ -78,15 +81,53 @@ def unreadable(path: Path, error: OSError) -> FileUnreadable:
     )
 
 
+_Stat = tuple[Path, int, int, int]
+_known: dict[_Stat, Fingerprint] = {}
+
+
 def fingerprint(path: Path) -> Fingerprint:
-    """Digest and size of a file, in one pass.
+    """Digest and size of a file, in one pass; a file that has not changed since is not read again.
 
     Raises:
         FileMissing, FileUnreadable: the file is gone, or the system does not let it be read.
     """
+    before = _stat(path)
+    if before is not None and before in _known:
+        return _known[before]
     digest = hashlib.sha256()
     size = sum(len(chunk) for chunk in raw_chunks(path, digest))
-    return Fingerprint(digest.hexdigest(), size)
+    found = Fingerprint(digest.hexdigest(), size)
+    # Within a tick of the file system's clock a file can change and look the same.
+    if before is not None and before == _stat(path) and time.time_ns() - before[2] > _TICK_NS:
+        _known[before] = found
+    return found
+
+
+def _stat(path: Path) -> _Stat | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None  # Reading it tells what is the matter.
+    return path.absolute(), found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def require_space(path: Path, folder: Path, times: float) -> None:
+    """Refuse early what cannot fit: n bytes of a file need n * `times` free on the disk of `folder`.
+
+    Raises:
+        HomeUnusable: there is less.
+    """
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    with writing(folder / "space"):
+        needed, free = int(path.stat().st_size * times), shutil.disk_usage(there).free
+    if free >= needed:
+        return
+    raise HomeUnusable(
+        str(folder),
+        expected=f"{needed:,} bytes free, to load the {path.stat().st_size:,} bytes of {path.name}",
+        found=f"{free:,} bytes",
+        remedy="Free some space, or set CREDITFLOW_HOME to another disk.",
+    )
 
 
 @contextmanager

@@ -9,12 +9,13 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
+from creditflow.columns import CLIENT_ID, STATEMENTS
 from creditflow.errors import WarehouseCorrupt
 from creditflow.month import Month
 from expectations import intake
 from sql.warehouse import execute, open_warehouse, transaction
 from tasks.ledger import now
-from tasks.stage import Run, stage
+from tasks.stage import Run, stage, step
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,12 @@ def _unchanged(run: Run, path: Path, kind: intake.Kind, month: Month) -> Loaded 
 def _load(run: Run, path: Path, kind: intake.Kind, month: Month) -> Loaded:
     with open_warehouse(run.home.warehouse, memory_limit=run.memory_limit) as con:
         context = _context(run, con, kind, month)
-    checked = intake.check_file(path, kind, month, run.home.work, context)
-    with open_warehouse(run.home.warehouse, memory_limit=run.memory_limit) as con, transaction(con):
+    checked = intake.check_file(path, kind, month, run.home.work, context, step=lambda name: step(run, name))
+    with (
+        step(run, "store"),
+        open_warehouse(run.home.warehouse, memory_limit=run.memory_limit) as con,
+        transaction(con),
+    ):
         _store(con, run, checked)
     return Loaded(
         month, path.name, checked.sha256, checked.received, checked.accepted, checked.quarantined, True
@@ -112,22 +117,25 @@ def _load(run: Run, path: Path, kind: intake.Kind, month: Month) -> Loaded:
 def _context(run: Run, con: duckdb.DuckDBPyConnection, kind: intake.Kind, month: Month) -> intake.Context:
     """What a file is held against: the month's clients for outcomes, last month's for clients."""
     known = execute(con, "loaded_files")
-    previous = _export(con, run, month.plus(-1), "previous") if kind == "clients" else None
+    # What month_fit compares; 18 of the 23 attributes.
+    statements = ", ".join(f"{series}{n}" for series in ("pay_", "bill_amt", "pay_amt") for n in STATEMENTS)
+    columns = f"{CLIENT_ID}, {statements}"
+    previous = _export(con, run, month.plus(-1), "previous", columns) if kind == "clients" else None
     return intake.Context(
-        known_clients=_export(con, run, month, "known") if kind == "outcomes" else None,
+        known_clients=_export(con, run, month, "known", CLIENT_ID) if kind == "outcomes" else None,
         previous_clients=previous,
         loaded={sha: (loaded_kind, Month.parse(text)) for sha, loaded_kind, text in known},
         max_quarantine_share=run.options.max_quarantine_share,
     )
 
 
-def _export(con: duckdb.DuckDBPyConnection, run: Run, month: Month, name: str) -> Path | None:
-    """The month's accepted clients as Parquet, or None where there are none."""
+def _export(con: duckdb.DuckDBPyConnection, run: Run, month: Month, name: str, columns: str) -> Path | None:
+    """These columns of the month's accepted clients as Parquet, or None where there are none."""
     if not execute(con, "current_file", month=str(month), kind="clients"):
         return None
     target = run.home.work / f"{name}_{month}.parquet"
     relation = con.sql(
-        "SELECT * EXCLUDE (month, file_sha256) FROM clients WHERE month = $month",
+        f"SELECT {columns} FROM clients WHERE month = $month",
         params={"month": str(month)},
     )
     relation.write_parquet(str(target))
