@@ -36,6 +36,7 @@ COMMANDS = (
     "restore",
     "report",
     "ui",
+    "score",
 )
 
 
@@ -65,8 +66,8 @@ LATE = ("torch", "sklearn", "scipy", "prefect", "great_expectations", "evidently
         (["sql", "SELECT 1 AS one"], "one"),
         (["status"], "2026-01"),
         (["status", "--timings"], "between stages"),
-        (["run", "2026-04"], "up to date"),
-        (["backfill", "2026-01", "2026-04", "--reason", "again"], "2026-04: up to date"),
+        (["run", "2026-04"], "2026-04: nothing to do"),
+        (["backfill", "2026-01", "2026-04", "--reason", "again"], "2026-04: nothing to do"),
     ],
 )
 def test_what_has_nothing_to_run_pays_for_no_heavy_import(home, arguments, words):
@@ -78,7 +79,7 @@ cli.main()"""
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert found.returncode in (0, cli.CRITICAL), found.stderr
     assert words in found.stdout
-    assert found.stderr.splitlines()[0] == "[]"
+    assert "[]" in found.stderr.splitlines(), found.stderr
 
 
 @pytest.mark.parametrize(
