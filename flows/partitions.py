@@ -105,7 +105,7 @@ def _in_words(found: Plan) -> str:
 
 def _incomplete(target: Place, found: Plan, failed: Sequence[Failed]) -> CreditflowError:
     """One partition's own error, or all of them in one."""
-    kept = f"{len(found.todo) - len(failed) + len(found.done):,} others are in place."
+    kept = f"Of the others, {len(found.todo) - len(failed) + len(found.done):,} are in place."
     if len(failed) == 1 and isinstance(failed[0].error, CreditflowError):
         only = failed[0].error
         remedy = f"{only.remedy} {kept}"

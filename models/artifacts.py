@@ -38,6 +38,7 @@ import safetensors.numpy
 import skops.io
 from skops.io.exceptions import UntrustedTypesFoundException
 
+from creditflow.disk import to_disk
 from creditflow.errors import (
     ArtifactCorrupt,
     ArtifactError,
@@ -193,7 +194,7 @@ def _publish(contents: Mapping[str, bytes], folder: Path) -> None:
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     shutil.rmtree(stale, ignore_errors=True)
-    _sync(folder.parent)
+    to_disk(folder.parent)
 
 
 def _swap(fresh: Path, folder: Path, stale: Path) -> None:
@@ -217,15 +218,6 @@ def _write_through(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Make the rename last: a name is lost in a power cut until its folder is on the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 # --- load --------------------------------------------------------------------------------------------

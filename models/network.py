@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Literal, NamedTuple, Self
 
@@ -470,7 +471,6 @@ class Folded:
         share = 1 / (each * len(networks))
         self.members = tuple(_member(net, k, share) for net in networks for k in range(each))
         self.ready = [member.laid_out() for member in self.members]
-        self.backwards = [Backwards(member) for member in self.members]
 
     def logit(self, inputs: Tensor) -> Tensor:
         """(n,) log-odds of the second class."""
@@ -481,6 +481,11 @@ class Folded:
                 hidden = layer(hidden)
             total += hidden
         return total.squeeze(1)
+
+    @cached_property
+    def backwards(self) -> list["Backwards"]:
+        """Laid out for those who ask for contributions: scores need none of it."""
+        return [Backwards(member) for member in self.members]
 
     def contributions(self, inputs: Tensor, reference: Tensor) -> Tensor:
         """(n, width) what each input adds to the log-odds of `reference` (width,).

@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from creditflow.disk import to_disk
 from creditflow.errors import (
     CreditflowError,
     HomeLocked,
@@ -137,17 +138,9 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 def put_in_place(fresh: Path, target: Path) -> None:
     """Renames, once the bytes are on the disk: a power cut leaves the one file or the other."""
-    _to_disk(fresh)
+    to_disk(fresh)
     fresh.replace(target)
-    _to_disk(target.parent)
-
-
-def _to_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    to_disk(target.parent)
 
 
 def _end_streams(error: BaseException | None) -> None:

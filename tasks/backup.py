@@ -21,6 +21,7 @@ from typing import Any
 from rich.filesize import decimal
 
 from creditflow import __version__
+from creditflow.disk import to_disk
 from creditflow.errors import (
     BackupCorrupt,
     BackupUnusable,
@@ -31,7 +32,7 @@ from creditflow.errors import (
     WarehouseNewer,
 )
 from sql.warehouse import applied_migrations, execute, open_warehouse, unknown_migrations
-from tasks.home import KEPT, Home, Swap, locked, staged, sync_folder, unusable
+from tasks.home import KEPT, Home, Swap, locked, staged, unusable
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -197,14 +198,14 @@ def _begin(home: Home, folder: Path) -> Path:
 
 def _put_in_place(building: Path, folder: Path) -> Path:
     for path in (building, *(p for p in building.rglob("*") if p.is_dir())):
-        sync_folder(path)
+        to_disk(path)
     target = folder / f"creditflow-{_moment()}"
     while target.exists():
         # The name is the second; another home's backup may have taken this one.
         time.sleep(0.1)
         target = folder / f"creditflow-{_moment()}"
     building.rename(target)
-    sync_folder(folder)
+    to_disk(folder)
     return target
 
 
@@ -473,7 +474,7 @@ def _stage(home: Home, folder: Path, about: Manifest, building: Path, progress: 
         os.utime(target, ns=(file.mtime_ns, file.mtime_ns))
     _checkpoint(building / home.warehouse.name)
     for path in (building, *(p for p in building.rglob("*") if p.is_dir())):
-        sync_folder(path)
+        to_disk(path)
 
 
 def _settle_log(warehouse: Path) -> None:

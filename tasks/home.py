@@ -12,6 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from creditflow.disk import to_disk
 from creditflow.errors import HomeLocked, HomeUnusable
 from creditflow.month import Month
 
@@ -184,7 +185,7 @@ class Swap:
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(_intent(home))
-        sync_folder(home.root)
+        to_disk(home.root)
         return cls(home, aside, old)
 
     def finish(self) -> Path | None:
@@ -198,7 +199,7 @@ class Swap:
             aside.mkdir(mode=0o700, exist_ok=True)
             for name in _SWAPPED:
                 self._replace(name, aside)
-            sync_folder(self.home.root)
+            to_disk(self.home.root)
             _intent(self.home).unlink()
             for leftover in (staged(self.home), self.home.warehouse.with_suffix(".tmp")):
                 _remove(leftover)
@@ -255,12 +256,3 @@ def finish_swap(home: Home) -> None:
         Swap(home, facts["aside"], tuple(facts["old"])).finish()
     else:
         _remove(staged(home))
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes the names in a folder last: a rename is lost in a power cut until its folder is on the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -95,7 +95,7 @@ def test_a_damaged_partition_is_named_and_the_others_are_kept(home, source, tmp_
     target, damaged = tmp_path / "scores", source / "part-1.parquet"
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[:-100])
-    with pytest.raises(FileUnreadable, match=r"partition part-1.parquet .* 2 others are in place"):
+    with pytest.raises(FileUnreadable, match=r"partition part-1.parquet .* Of the others, 2 are in place"):
         score(source, target)
     assert sorted(path.name for path in target.glob("*.parquet")) == ["part-0.parquet", "part-2.parquet"]
     assert not (target / SUCCESS).exists()
