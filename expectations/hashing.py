@@ -33,10 +33,17 @@ class IdSet:
         if not len(self._first):
             return pl.zeros(ids.len(), pl.Int8, eager=True)
         first, second = (ids.hash(seed).to_numpy() for seed in self.SEEDS)
-        last = len(self._first) - 1
+        # In their order: looked up as they come, each would have to be fetched from memory by itself.
+        order = np.argsort(first)
+        found = np.zeros(len(first), bool)
+        found[order] = self._pairs(first[order], second[order])
+        return pl.Series(found).cast(pl.Int8) * ids.is_not_null().cast(pl.Int8)
+
+    def _pairs(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """(n,) whether the pair of hashes is one of the set's; `first` ascending."""
+        place, last = np.searchsorted(self._first, first), len(self._first) - 1
         found = np.zeros(len(first), bool)
         # Two IDs of the set may share their first hash: it stands twice then.
-        for step in (0, 1):
-            place = np.minimum(np.searchsorted(self._first, first) + step, last)
-            found |= (self._first[place] == first) & (self._second[place] == second)
-        return pl.Series(found).cast(pl.Int8) * ids.is_not_null().cast(pl.Int8)
+        for here in (np.minimum(place, last), np.minimum(place + 1, last)):
+            found |= (self._first[here] == first) & (self._second[here] == second)
+        return found

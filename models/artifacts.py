@@ -27,6 +27,7 @@ import shutil
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -241,21 +242,46 @@ def load(
         ArtifactOutdated: written by an older creditflow, or for other features than this one computes.
     """
     manifest, files = _read(folder, expected_manifest_sha256)
-    try:
+    with _told_as_corrupt(folder):
         model = _assemble(manifest, files, {} if shared is None else shared)
+    _self_test(model, folder, manifest["packages"])
+    return model
+
+
+def load_bins(folder: Path, expected_manifest_sha256: str) -> dict[str, ReferenceBins]:
+    """The frozen bins alone, their sum checked; the estimator, most of the cost of `load`, is not built.
+
+    Raises:
+        ArtifactMissing, ArtifactCorrupt, ArtifactNewer, ArtifactOutdated: as in `load`.
+    """
+    content = _read_one(folder, expected_manifest_sha256, BINS)
+    with _told_as_corrupt(folder):
+        return _bins(content)
+
+
+def load_reference(folder: Path, expected_manifest_sha256: str) -> pl.DataFrame:
+    """The reference sample alone, in the same way.
+
+    Raises:
+        ArtifactMissing, ArtifactCorrupt, ArtifactNewer, ArtifactOutdated: as in `load`.
+    """
+    content = _read_one(folder, expected_manifest_sha256, REFERENCE)
+    with _told_as_corrupt(folder):
+        return pl.read_parquet(io.BytesIO(content))
+
+
+@contextmanager
+def _told_as_corrupt(folder: Path) -> Iterator[None]:
+    """Each format fails in its own way, from zipfile to Rust; the answer is one."""
+    try:
+        yield
     except ArtifactError:
         raise
     except UntrustedTypesFoundException as error:
-        _corrupt(
-            folder,
-            "only the types that creditflow trusts",
-            str(error).splitlines()[0].rstrip("."),
-            error,
-        )
-    except Exception as error:  # each format fails in its own way, from zipfile to Rust; the answer is one
+        said = str(error).splitlines()[0].rstrip(".")
+        _corrupt(folder, "only the types that creditflow trusts", said, error)
+    except Exception as error:
         _corrupt(folder, "files that make up a model", f"{type(error).__name__}: {error}", error)
-    _self_test(model, folder, manifest["packages"])
-    return model
 
 
 def verify(folder: Path, expected_manifest_sha256: str) -> None:
@@ -270,6 +296,10 @@ def verify(folder: Path, expected_manifest_sha256: str) -> None:
 def _read(folder: Path, expected_sha256: str | None) -> tuple[dict[str, Any], dict[str, bytes]]:
     manifest = read_manifest(folder, expected_sha256)
     return manifest, {name: _verified(folder / name, entry) for name, entry in manifest["files"].items()}
+
+
+def _read_one(folder: Path, expected_sha256: str, name: str) -> bytes:
+    return _verified(folder / name, read_manifest(folder, expected_sha256)["files"][name])
 
 
 def read_manifest(folder: Path, expected_sha256: str | None = None) -> dict[str, Any]:
@@ -367,10 +397,14 @@ def _assemble(
         calibration=CalibratorChoice.from_state(json.loads(files[CALIBRATION])),
         cut_off=CutOff.from_state(json.loads(files[CUT_OFF])),
         held_out={name: Metric(**entry) for name, entry in json.loads(files[METRICS]).items()},
-        bins={name: ReferenceBins.from_state(entry) for name, entry in json.loads(files[BINS]).items()},
+        bins=_bins(files[BINS]),
         reference=pl.read_parquet(io.BytesIO(files[REFERENCE])),
         facts=TrainingFacts(**training),
     )
+
+
+def _bins(content: bytes) -> dict[str, ReferenceBins]:
+    return {name: ReferenceBins.from_state(entry) for name, entry in json.loads(content).items()}
 
 
 def _estimator(manifest: Mapping[str, Any], files: Mapping[str, bytes], shared: dict[str, Any]) -> Any:

@@ -75,10 +75,10 @@ def _store_drift(con: duckdb.DuckDBPyConnection, run: Run, month: Month, made_fr
 
 def _frozen_bins(con: duckdb.DuckDBPyConnection, run: Run, month: Month) -> dict[str, "ReferenceBins"]:
     """The bins of the reference sample of the month's champion."""
-    from models.artifacts import load
+    from models.artifacts import load_bins
 
     model, version, manifest = execute(con, "champion_of_scores", month=str(month))[0]
-    return load(artifact_folder(run.home, version, model), manifest).bins
+    return load_bins(artifact_folder(run.home, version, model), manifest)
 
 
 def _monitored_batches(con: duckdb.DuckDBPyConnection, month: Month) -> Iterator[pl.DataFrame]:

@@ -100,13 +100,13 @@ def policy(options: Options) -> "Policy":
 
 def _reference(con: duckdb.DuckDBPyConnection, home: Home, month: Month) -> pl.DataFrame | None:
     """The sample that the month's champion was developed on; None while there are no scores."""
-    from models.artifacts import load
+    from models.artifacts import load_reference
 
     champion = execute(con, "champion_of_scores", month=str(month))
     if not champion:
         return None
     model, version, manifest = champion[0]
-    return load(artifact_folder(home, version, model), manifest).reference
+    return load_reference(artifact_folder(home, version, model), manifest)
 
 
 def publish_database(home: Home, memory_limit: str | None) -> None:

@@ -104,9 +104,9 @@ def stored_reference(home: Home, model: str, version: str, manifest_sha256: str)
     Raises:
         ArtifactError: its artifact is missing, damaged or of another version.
     """
-    from models.artifacts import load
+    from models.artifacts import load_reference
 
-    return load(home.artifacts / version / model, manifest_sha256).reference
+    return load_reference(home.artifacts / version / model, manifest_sha256)
 
 
 # ── Bringing it up to date ──────────────────────────────────────────────────────────────────────

@@ -184,7 +184,7 @@ def read_all_the_time(home: Path, seen: Path, stop: Path, keep: bool) -> None:
                     path.parent.name: pl.read_parquet(path)
                     .select(pl.len(), pl.col("model").n_unique())
                     .row(0)
-                    for path in sorted((home / "published").rglob("month=*/*.parquet"))
+                    for path in sorted((home / "published" / "scores").glob("month=*/*.parquet"))
                 }
                 found["pages"] = {
                     path.parent.name: (path.read_text().rstrip().endswith("</html>"))

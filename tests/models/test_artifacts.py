@@ -20,11 +20,15 @@ from creditflow.errors import (
     HomeUnusable,
 )
 from models.artifacts import (
+    BINS,
     COMMON_FILES,
     FORMAT,
     MANIFEST,
+    REFERENCE,
     TRUSTED_TYPES,
     load,
+    load_bins,
+    load_reference,
     read_manifest,
     save,
 )
@@ -89,6 +93,22 @@ def test_everything_else_comes_back(developed, saved, name):
     assert again.calibration.to_state() == model.calibration.to_state()
     assert again.cut_off == model.cut_off
     assert again.fit_seconds is None
+
+
+@pytest.mark.parametrize(("read", "field"), [(load_bins, "bins"), (load_reference, "reference")])
+def test_a_part_alone_is_that_of_the_whole(saved, read, field):
+    folder, digest = saved["blend"]
+    whole, part = getattr(load(folder, digest), field), read(folder, digest)
+    assert part.equals(whole) if field == "reference" else part == whole
+
+
+@pytest.mark.parametrize(("read", "name"), [(load_bins, BINS), (load_reference, REFERENCE)])
+def test_a_damaged_part_is_refused_alone_too(saved, broken, read, name):
+    folder, digest = broken("logistic"), saved["logistic"][1]
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    with pytest.raises(ArtifactCorrupt, match=name):
+        read(folder, digest)
 
 
 @pytest.mark.parametrize("name", MODELS)
