@@ -12,7 +12,9 @@ import errno
 import glob
 import os
 import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -28,6 +30,9 @@ from sql.warehouse import (
     storage_version,
     translated_errors,
 )
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # Every table that readers get: some ten thousand rows after ten years, but for those of clients and scores.
 TABLES = (
@@ -65,6 +70,21 @@ OWN = ("publication",)
 
 # 16 MiB: so much may be free in a file of any size.
 FEW_BLOCKS = 64
+
+# Rows of Parquet that are read at a time, as many as DuckDB would write.
+ROW_GROUP = 122_880
+# Columns of scores with few values: looking for repeated ones in the others would cost time and find none.
+CODED_SCORES = [
+    "model",
+    "version",
+    "points",
+    "grade",
+    "basis",
+    "run_id",
+    "file_sha256",
+    "code_version",
+    "scored_at",
+]
 
 # Month: mark.
 Marks = dict[str, str]
@@ -203,16 +223,71 @@ def _write_month(con: duckdb.DuckDBPyConnection, path: Path, month: str, mark: s
     sweep(path)
     fresh = new_name(path)
     try:
-        # COPY takes no bound values.
-        con.execute(
-            f"COPY (SELECT * EXCLUDE (month) FROM scores WHERE month = {quoted(month)}) "
-            f"TO {quoted(str(fresh))} "
-            f"(FORMAT parquet, COMPRESSION zstd, KV_METADATA {{creditflow: {quoted(mark)}}})"
-        )
+        _write_scores(con, month, fresh, mark)
         put_in_place(fresh, path)
     finally:
         sweep(path)
     return path
+
+
+def _write_scores(con: duckdb.DuckDBPyConnection, month: str, target: Path, mark: str) -> None:
+    """The month's rows as Parquet, the champion's first, in bounded memory.
+
+    By pyarrow, which is told that a value is the same in all rows: DuckDB's COPY goes through each, in twice
+    the time.
+    """
+    import pyarrow.parquet as pq
+
+    empty = con.sql("SELECT * EXCLUDE (month) FROM scores LIMIT 0").to_arrow_table()
+    (shared,) = con.sql(query("scores_shared"), params={"month": month}).to_arrow_table().to_pylist()
+    models = con.execute(query("scores_by_model"), {"month": month}).fetchall()
+    schema = _coded(empty.schema, [*shared, "model"])
+    # Without pyarrow's own note of the types readers find plain text where it is written as codes.
+    with pq.ParquetWriter(
+        target, schema, compression="zstd", use_dictionary=CODED_SCORES, store_schema=False
+    ) as writer:
+        for model, is_champion in models:
+            values = shared | {"model": model, "is_champion": is_champion}
+            for batch in _scores_of(con, month, model):
+                writer.write_batch(_completed(batch, schema, values))
+        writer.add_key_value_metadata({"creditflow": mark})
+
+
+def _scores_of(con: duckdb.DuckDBPyConnection, month: str, model: str) -> Iterator["pa.RecordBatch"]:
+    # A cursor of its own: the stream stays open while other statements run.
+    relation = con.cursor().sql(query("scores_of_model"), params={"month": month, "model": model})
+    yield from relation.to_arrow_reader(ROW_GROUP)
+
+
+def _coded(schema: "pa.Schema", names: Iterable[str]) -> "pa.Schema":
+    """The schema with these columns as codes of the few texts that stand in them."""
+    import pyarrow as pa
+
+    for name in names:
+        place, field = schema.get_field_index(name), schema.field(name)
+        if pa.types.is_string(field.type):
+            schema = schema.set(place, field.with_type(pa.dictionary(pa.int8(), field.type)))
+    return schema
+
+
+def _completed(batch: "pa.RecordBatch", schema: "pa.Schema", values: Mapping[str, Any]) -> "pa.RecordBatch":
+    """The batch with each of `values` as a column of its own, in the order of the schema."""
+    columns = [
+        _repeated(values[field.name], field.type, batch.num_rows)
+        if field.name in values
+        else batch.column(field.name)
+        for field in schema
+    ]
+    return type(batch).from_arrays(columns, schema=schema)
+
+
+def _repeated(value: Any, kind: "pa.DataType", rows: int) -> "pa.Array":
+    import pyarrow as pa
+
+    if not pa.types.is_dictionary(kind):
+        return pa.repeat(pa.scalar(value, kind), rows)
+    codes = pa.repeat(pa.scalar(0, kind.index_type), rows)
+    return pa.DictionaryArray.from_arrays(codes, pa.array([value], kind.value_type))
 
 
 # ── Files ───────────────────────────────────────────────────────────────────────────────────────

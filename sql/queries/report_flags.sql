@@ -1,10 +1,10 @@
 -- How many of the champion's clients are flagged, that is have a PD at or above the cut-off, and what became of
--- them where outcomes are known. Grain: one row. Owner: tasks.reports.
+-- them where outcomes are known. Reads what report_cells made. Grain: one row. Owner: tasks.reports.
 SELECT
-    count(s.flagged) AS judged, count(*) FILTER (WHERE s.flagged) AS flagged,
-    count(o.defaulted) FILTER (WHERE s.flagged) AS flagged_known,
-    count(*) FILTER (WHERE s.flagged AND o.defaulted = 1) AS flagged_defaulters,
-    count(*) FILTER (WHERE s.flagged IS NOT NULL AND o.defaulted = 1) AS defaulters
-FROM scores AS s
-LEFT JOIN outcomes AS o ON o.month = $month AND o.client_id = s.client_id
-WHERE s.month = $month AND s.is_champion
+    coalesce(sum(clients), 0)::BIGINT AS judged,
+    coalesce(sum(clients) FILTER (WHERE flagged), 0)::BIGINT AS flagged,
+    coalesce(sum(outcomes) FILTER (WHERE flagged), 0)::BIGINT AS flagged_known,
+    coalesce(sum(defaulters) FILTER (WHERE flagged), 0)::BIGINT AS flagged_defaulters,
+    coalesce(sum(defaulters), 0)::BIGINT AS defaulters
+FROM month_cells
+WHERE month = $month AND flagged IS NOT NULL

@@ -3,7 +3,7 @@
 WITH used AS (
     SELECT
         model, version, is_champion, basis, count(*) AS scored, avg(pd) AS mean_pd,
-        max(run_id) AS run_id, max(code_version) AS code_version, max(scored_at) AS scored_at
+        any_value(run_id) AS run_id, any_value(code_version) AS code_version, any_value(scored_at) AS scored_at
     FROM scores WHERE month = $month
     GROUP BY model, version, is_champion, basis
 )

@@ -542,6 +542,8 @@ def gather_month(con: duckdb.DuckDBPyConnection, month: Month) -> MonthFacts | N
     rows = records(con, "report_months", MonthRow, month=key)
     if not rows:
         return None
+    # One look at the clients, for what queries below and those of two pages tell.
+    con.execute(f"CREATE OR REPLACE TEMP TABLE month_cells AS {query('report_cells')}", {"month": key})
     return MonthFacts(
         row=rows[0],
         files=records(con, "report_files", FileFact, month=key),

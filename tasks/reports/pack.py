@@ -224,7 +224,10 @@ def _evidently_pages(
     if facts.champion is None:
         return _without_evidently("no client is scored: awaiting a first model")
     month, held = Month.parse(facts.month), sampling.of_reference(reference)
-    everyone, known = (sampling.of_month(con, month, known_only=only) for only in (False, True))
+    everyone = sampling.of_month(con, month, known_only=False)
+    # As a rule outcomes are known of all or of none.
+    some = 0 < facts.outcomes.outcomes < facts.outcomes.scored
+    known = sampling.of_month(con, month, known_only=True) if some else everyone.drop_nulls("defaulted")
     behind = 0 if reference is None else reference.height
     of_month, of_known = (Whole(n, behind) for n in (facts.outcomes.scored, facts.outcomes.outcomes))
     return [

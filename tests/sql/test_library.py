@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from sql.library import query, scripts
+from sql.library import query, scripts, standalone
 from sql.publish import publish
 from sql.warehouse import open_published, open_warehouse
 
@@ -40,7 +40,7 @@ def schema(tmp_path_factory):
 @pytest.mark.parametrize("script", scripts("queries"), ids=lambda s: s.name)
 def test_every_query_binds_against_the_schema(schema, script):
     """DuckDB plans the statement: a column that a migration renamed is found here, not at night."""
-    text = query(script.name)
+    text = standalone(script.name)
     if "results" in text or "read_parquet" in text:
         pytest.skip("reads a frame or a file of the run")
     values = {name: VALUES.get(name, "2005-01") for name in set(re.findall(r"\$(\w+)", text))}
@@ -66,3 +66,19 @@ def test_worked_example_answers_one_question_on_an_empty_publication(published, 
 def test_view_states_its_grain_and_can_be_read(published, view):
     assert re.search(r"Grain: \w", view.about)
     assert published.sql(f"FROM {view.name}").fetchall() == []
+
+
+@pytest.mark.parametrize("name", ["report_grades", "report_concentration"])
+def test_a_query_built_on_another_can_be_run_by_itself(schema, name):
+    values = {key: VALUES.get(key, "2005-01") for key in set(re.findall(r"\$(\w+)", standalone(name)))}
+    alone = schema.execute(standalone(name), values).fetchall()
+    schema.execute(
+        f"CREATE OR REPLACE TEMP TABLE month_cells AS {query('report_cells')}", {"month": "2005-01"}
+    )
+    own = {key: value for key, value in values.items() if f"${key}" in query(name)}
+    assert schema.execute(query(name), own).fetchall() == alone
+    schema.execute("DROP TABLE month_cells")
+
+
+def test_a_query_built_on_no_other_stands_as_it_is():
+    assert standalone("report_gains") == query("report_gains")

@@ -1,0 +1,4 @@
+-- One model's scores of a month, without what all rows share. Grain: client. Owner: sql/publish.py.
+SELECT client_id, score, pd, points, grade, flagged
+FROM scores
+WHERE month = $month AND model = $model
