@@ -196,11 +196,9 @@ class Placements:
         """
         labels, scores = _checked(y, score)
         bad, good = scores[labels == 1], scores[labels == 0]
-        ascending = cls.of_sorted(np.sort(bad), np.sort(good))
-        return cls(
-            _back(ascending.of_bad, np.argsort(bad)),
-            _back(ascending.of_good, np.argsort(good)),
-        )
+        orders = np.argsort(bad), np.argsort(good)
+        ascending = cls.of_sorted(bad[orders[0]], good[orders[1]])
+        return cls(_back(ascending.of_bad, orders[0]), _back(ascending.of_good, orders[1]))
 
     @classmethod
     def of_sorted(cls, bad: Floats, good: Floats) -> Self:

@@ -235,20 +235,25 @@ def _facts(
     def one(name: str) -> dict[str, Any] | None:
         return next(iter(rows(name)), None)
 
-    expectations, realised, gate, decided = map(
-        one, ("alert_expectations", "alert_realised", "alert_gate", "alert_decision")
-    )
+    expectations, gate, decided = map(one, ("alert_expectations", "alert_gate", "alert_decision"))
     return Facts(
         month,
         drift=tuple(Drift(**row) for row in rows("alert_drift")),
         files=tuple(FileRows(**row) for row in rows("alert_files")),
         expectations=Expectations(**expectations) if expectations else None,
-        realised=Realised(**realised) if realised else None,
+        realised=_realised(con, one("alert_realised")),
         gate=Gate(**gate) if gate else None,
         decided=Decided(**decided) if decided else None,
         overdue=overdue,
         stale=stale,
     )
+
+
+def _realised(con: duckdb.DuckDBPyConnection, found: dict[str, Any] | None) -> Realised | None:
+    if found is None:
+        return None
+    (sums,) = frame(con, "alert_realised_sums", month=found["month"]).to_dicts()
+    return Realised(**found, **sums)
 
 
 def _overdue(run: Run) -> tuple[Overdue, ...] | str:

@@ -21,7 +21,7 @@ from tasks.assess import PERFORMANCE, assess, performance_rows, store, truths
 from tasks.derived import due_months, record_made
 from tasks.develop import artifact_folder, insert_frame
 from tasks.score import BATCH_ROWS
-from tasks.stage import Run, stage
+from tasks.stage import Run, stage, step
 
 if TYPE_CHECKING:
     from models.stability import PsiResult, ReferenceBins
@@ -48,13 +48,16 @@ def monitor(run: Run) -> Monitored:
     with open_warehouse(run.home.warehouse, memory_limit=run.memory_limit) as con:
         drifted = due_months(con, run.month, "drift")
         for month, made_from in drifted.items():
-            _store_drift(con, run, month, made_from)
+            with step(run, "drift"):
+                _store_drift(con, run, month, made_from)
         estimated = due_months(con, run.month, "estimates")
         for month, made_from in estimated.items():
-            _store_estimates(con, month, made_from)
+            with step(run, "estimates"):
+                _store_estimates(con, month, made_from)
         measured = due_months(con, run.month, "performance")
         for month, made_from in measured.items():
-            _store_performance(con, run, month, made_from)
+            with step(run, "performance"):
+                _store_performance(con, run, month, made_from)
     return Monitored(tuple(sorted({*drifted, *estimated, *measured})))
 
 

@@ -15,7 +15,7 @@ from tasks.develop import artifact_folder
 from tasks.home import Home
 from tasks.notify import write_files
 from tasks.options import Options
-from tasks.stage import Run, stage
+from tasks.stage import Run, stage, step
 
 if TYPE_CHECKING:
     from tasks.reports.pack import Policy
@@ -35,11 +35,17 @@ def report(run: Run) -> Reported:
 
     with open_warehouse(run.home.warehouse, memory_limit=run.memory_limit) as con:
         # Before the packs, which link the cards that are there.
-        build_cards(con, run.home.reports, run.home.root)
+        with step(run, "cards"):
+            build_cards(con, run.home.reports, run.home.root)
         due = due_months(con, run.month, "report")
         # The run's own pack is built always: it tells of the run.
         months = sorted({*due, run.month})
-        return Reported(tuple(_build_pack(con, run.home, run.options, m, due.get(m)) for m in months))
+        return Reported(tuple(_timed_pack(con, run, month, due.get(month)) for month in months))
+
+
+def _timed_pack(con: duckdb.DuckDBPyConnection, run: Run, month: Month, made_from: str | None) -> Path:
+    with step(run, f"pages of {month}"):
+        return _build_pack(con, run.home, run.options, month, made_from)
 
 
 def rebuild_pack(
@@ -126,8 +132,10 @@ def publish(run: Run) -> Reported:
 
     with open_warehouse(run.home.warehouse, memory_limit=run.memory_limit) as con:
         overview = build_overview(con, run.home.reports)
-        database.publish_scores(con, run.home.published.with_name("scores"))
+        with step(run, "scores as Parquet"):
+            database.publish_scores(con, run.home.published.with_name("scores"))
         write_files(con, run.home)
         # Last: it says that the run is done, so that a kill before it leaves the run to be done again.
-        database.publish(con, run.home.published)
+        with step(run, "database"):
+            database.publish(con, run.home.published)
     return Reported((overview,))

@@ -23,7 +23,7 @@ from tasks.derived import record_made
 from tasks.develop import Developed, insert_frame
 from tasks.ledger import now
 from tasks.options import Options
-from tasks.stage import Run, stage
+from tasks.stage import Run, stage, step
 
 if TYPE_CHECKING:
     import numpy as np
@@ -119,10 +119,14 @@ def _score_month(
     order = sorted(models, key=lambda name: name != champion.model)
     scores = {name: run.home.work / f"scores_{month}_{name}.parquet" for name in order}
     reasons = {"reasons": run.home.work / f"reasons_{month}.parquet"}
-    rows = _write(scores, _scores(client_batches(con, month), run.options, champion.model, models))
-    riskiest = _reasons(con, run.options, month, champion.model, models, scores[champion.model])
-    explained = _write(reasons, ({"reasons": table} for table in riskiest))
-    with transaction(con):
+    with step(run, "models") as scoring:
+        rows = _write(scores, _scores(client_batches(con, month), run.options, champion.model, models))
+        scoring.rows = rows
+    with step(run, "reasons") as explaining:
+        riskiest = _reasons(con, run.options, month, champion.model, models, scores[champion.model])
+        explained = _write(reasons, ({"reasons": table} for table in riskiest))
+        explaining.rows = explained
+    with step(run, "store"), transaction(con):
         execute(con, "archive_scores", month=str(month), run_id=run.run_id)
         for table in ("scores", "reasons"):
             execute(con, f"delete_{table}", month=str(month))

@@ -1,9 +1,18 @@
--- The newest month that its champion scored live and whose outcomes were known when the given month was due: PDs and
--- outcomes summed up, and ROC AUC realised and held out. Grain: at most one row. Owner: tasks/alerts.py.
+-- The newest month that its champion scored live and whose outcomes were known when the given month was due, with ROC
+-- AUC realised and held out. Grain: at most one row. Owner: tasks/alerts.py.
 WITH labelled AS (
     SELECT count(*) > 0 AS own
     FROM outcomes
     WHERE month = $month AND source = 'label'
+),
+
+champions AS MATERIALIZED (
+    SELECT DISTINCT
+        month,
+        model,
+        version
+    FROM scores
+    WHERE is_champion AND month <= $month
 ),
 
 realised AS (
@@ -14,7 +23,7 @@ realised AS (
         p.value,
         p.reason
     FROM performance AS p
-    SEMI JOIN scores AS s ON p.month = s.month AND p.model = s.model AND p.version = s.version AND s.is_champion
+    SEMI JOIN champions AS c ON p.month = c.month AND p.model = c.model AND p.version = c.version
     WHERE
         p.sample = 'realised' AND p.metric = 'roc_auc' AND p.basis = 'live'
         AND (p.month < $month OR (p.month = $month AND (SELECT own FROM labelled)))
@@ -31,17 +40,6 @@ held_out AS (
     FROM performance AS p
     SEMI JOIN realised AS r ON p.model = r.model AND p.version = r.version
     WHERE p.sample = 'held_out' AND p.metric = 'roc_auc'
-),
-
-sums AS (
-    SELECT
-        count(*) AS clients,
-        sum(o.defaulted)::BIGINT AS defaulters,
-        sum(s.pd) AS expected,
-        sum(s.pd * (1 - s.pd)) AS variance
-    FROM scores AS s
-    INNER JOIN outcomes AS o ON s.month = o.month AND s.client_id = o.client_id
-    WHERE s.is_champion AND s.month = (SELECT month FROM realised)
 )
 
 SELECT
@@ -51,12 +49,7 @@ SELECT
     r.value AS auc,
     h.value AS auc_held_out,
     coalesce(r.reason, h.reason) AS reason,
-    sums.clients,
-    sums.defaulters,
-    sums.expected,
-    sums.variance,
     h.clients AS held_out_clients,
     h.defaulters AS held_out_defaulters
 FROM realised AS r
-CROSS JOIN sums
 LEFT JOIN held_out AS h ON true
