@@ -3,6 +3,7 @@
 `python -m flows.server PORT` serves until its standard input is closed; a parent that is killed closes it.
 """
 
+import gc
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from importlib import import_module
 from pathlib import Path
 
 from creditflow.errors import ServerUnreachable
@@ -160,6 +162,7 @@ def end_with_parent() -> None:
 def main() -> None:
     """Serves on the port that is the first argument."""
     threading.Thread(target=end_with_parent, daemon=True).start()
+    _import()
     import uvicorn
 
     uvicorn.run(
@@ -172,6 +175,14 @@ def main() -> None:
         # A page that is left open holds a websocket; the server does not wait for it.
         timeout_graceful_shutdown=3,
     )
+
+
+def _import() -> None:
+    """Imports what uvicorn would import, without the collector's rounds: a fifth of the time of imports."""
+    gc.disable()
+    import_module("prefect.server.api.server")
+    gc.freeze()
+    gc.enable()
 
 
 if __name__ == "__main__":

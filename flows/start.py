@@ -13,8 +13,10 @@ from typing import Any
 
 from flows.server import OwnServer
 
-# In the order in which a run comes to need them.
+# In the order in which a run comes to need them; but skops looks, for each name that it trusts, through all
+# modules that are there already.
 HEAVY = (
+    "skops.io",
     "flows.backfill",
     "expectations.runner",
     "great_expectations",

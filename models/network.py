@@ -184,9 +184,19 @@ class Network(nn.Module):
         return (a_member * self.head.weight).sum(dim=2) + self.head.bias
 
 
+class _Linear(nn.Linear):
+    """A linear layer whose weights are yet to be set.
+
+    nn.Linear alone would draw them from torch's global generator. torch's own `skip_init` would not, but it
+    imports sympy, which takes longer than a network's scores.
+    """
+
+    def reset_parameters(self) -> None:
+        """Leaves them as they are."""
+
+
 def _linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:
-    # nn.Linear alone would draw its weights from torch's global generator.
-    return nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias, dtype=torch.float32)
+    return _Linear(inputs, outputs, bias=bias, dtype=torch.float32)
 
 
 def _empty(*sizes: int) -> nn.Parameter:

@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 
 from creditflow.columns import ATTRIBUTES
-from sql.warehouse import quoted
+from sql.warehouse import quoted, transaction
 
 _FILE = Path(__file__).with_name("glossary.json")
 
@@ -42,7 +42,13 @@ def column_meaning(table: str, column: str) -> str:
 
 
 def comment(con: duckdb.DuckDBPyConnection) -> None:
-    """Writes the meanings into the database that `con` has open, as comments."""
+    """Writes the meanings into the database that `con` has open, as comments, in one transaction."""
+    # Hundreds of statements: each alone would be a commit.
+    with transaction(con):
+        _comment_all(con)
+
+
+def _comment_all(con: duckdb.DuckDBPyConnection) -> None:
     for (view,) in con.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall():
         con.execute(f"COMMENT ON VIEW {view} IS {quoted(table_meaning(view))}")
     for (table,) in con.execute("SELECT table_name FROM duckdb_tables() WHERE NOT internal").fetchall():

@@ -52,9 +52,10 @@ class Job:
     current: pl.DataFrame
     reference: pl.DataFrame | None
     whole: Whole
+    earlier: Path | None = None
 
     def draw(self) -> EvidentlyPage:
-        return _DRAW[self.kind](self.path, self.month, self.current, self.reference, self.whole)
+        return _DRAW[self.kind](self.path, self.month, self.current, self.reference, self.whole, self.earlier)
 
 
 # ── In our process ──────────────────────────────────────────────────────────────────────────────
@@ -154,6 +155,7 @@ def send(line: IO[bytes], job: Job) -> None:
         "path": str(job.path.resolve()),
         "month": job.month,
         "whole": asdict(job.whole),
+        "earlier": job.earlier and str(job.earlier.resolve()),
         "sizes": [len(frame) for frame in frames],
     }
     line.write(json.dumps(head).encode() + b"\n")
@@ -176,6 +178,7 @@ def receive(line: IO[bytes]) -> Job | None:
         pl.read_ipc_stream(current),
         pl.read_ipc_stream(reference) if reference else None,
         Whole(**facts["whole"]),
+        facts["earlier"] and Path(facts["earlier"]),
     )
 
 

@@ -7,11 +7,14 @@ serves light, dark and print. Figures are built without pyplot: no global state,
 import math
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import matplotlib as mpl
 import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -63,6 +66,7 @@ _STYLE: Final = {
     "legend.fontsize": 8.0,
     "text.parse_math": False,  # a dollar sign in a label is a dollar sign
 }
+_TEMPLATES = Path(__file__).resolve().parent / "templates"
 _LONGEST_LABEL = 36
 _FULL_WIDTH = 10.9  # inches: the width of the page
 _WIDE_FROM = 7.0  # inches: wider charts scroll in their box on a narrow screen
@@ -300,21 +304,56 @@ def drift_bars(facts: Sequence[DriftFact]) -> Markup:
     return drawn("drift-bars", "PSI and CSI by variable", (_FULL_WIDTH, 0.8 + 0.2 * len(known)), draw)
 
 
+_BINS_BOX: Final = (46.8, 352.8, 17.8, 104.0)  # points: left, right, top, bottom of the axes of `bin_bars`
+
+
 def bin_bars(name: str, number: int, bins: Sequence[DriftBin]) -> Markup:
-    """Shares of reference and month in each reference bin of one variable."""
+    """Shares of reference and month in each reference bin of one variable.
 
-    def draw(axes: Axes) -> None:
-        places = np.arange(len(bins))
-        axes.bar(places - 0.2, [b.reference_share for b in bins], 0.4, color=REFERENCE, label="reference")
-        axes.bar(places + 0.2, [b.current_share for b in bins], 0.4, color=CURRENT, label="this month")
-        axes.set_xticks(places, [str(b.bin) for b in bins])
-        axes.yaxis.set_major_locator(MaxNLocator(4))
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-        axes.grid(axis="x", visible=False)
-        axes.set_xlabel("bin")
-        _legend(axes)
+    A pack has one for every variable. From a template they cost a small part of what matplotlib takes to lay
+    them out; its rules set the ticks.
+    """
+    left, right, top, bottom = _BINS_BOX
+    highest = 1.05 * max(1e-9, *(max(b.reference_share, b.current_share) for b in bins))
+    unit = (right - left) / (1.1 * (len(bins) - 0.2))  # a bin; a twentieth of all stays free on either side
+    first = left + unit * (0.05 * (len(bins) - 0.2) + 0.4)
 
-    return drawn(f"bins-{number}", f"Shares by bin of {name}", (5.0, 1.9), draw, (0.13, 0.24, 0.98, 0.87))
+    def height(share: float) -> float:
+        return bottom - (bottom - top) * share / highest
+
+    groups = [
+        (first + unit * place, b.bin, height(b.reference_share), height(b.current_share))
+        for place, b in enumerate(bins)
+    ]
+    drawing = _template("bins.svg.j2").render(
+        key=f"bins-{number}",
+        label=f"Shares by bin of {name}",
+        box=_BINS_BOX,
+        ticks=[(height(share), words) for share, words in _share_ticks(highest)],
+        groups=groups,
+        bar=0.4 * unit,
+    )
+    return Markup(drawing)  # noqa: S704
+
+
+def _share_ticks(highest: float) -> list[tuple[float, str]]:
+    """Shares from 0 to `highest` to be marked on an axis, and their words."""
+    words = PercentFormatter(1, decimals=None)
+    marks = MaxNLocator(4).tick_values(0, highest)
+    return [(float(mark), words.format_pct(mark, highest)) for mark in marks if mark <= highest]
+
+
+@cache
+def _template(name: str) -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["place"] = "{:.6g}".format
+    return environment.get_template(name)
 
 
 def _bar_color(value: float) -> str:

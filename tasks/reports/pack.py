@@ -19,7 +19,7 @@ from creditflow.month import Month
 from tasks.alerts import read_alerts
 from tasks.notify import write_month
 from tasks.reports import pages
-from tasks.reports.beside import Job, Pending, draw
+from tasks.reports.beside import Job, Kind, Pending, draw
 from tasks.reports.cards import INDEX, MODELS_FOLDER, card_path
 from tasks.reports.evidently_pages import EvidentlyPage, Whole
 from tasks.reports.explanations import explanations_page, gather_reason_drift
@@ -103,7 +103,8 @@ def build_month_pack(
     building = _fresh(reports_dir, str(month))
     try:
         if evidently:
-            drawn = _evidently_pages(con, facts, building, reference, _Sampling(sample_rows, seed))
+            folders = building, reports_dir / str(month)
+            drawn = _evidently_pages(con, facts, folders, reference, _Sampling(sample_rows, seed))
         else:
             drawn = _without_evidently("left out on request when this pack was built")
         sources = Sources(con, facts, reference, policy or Policy(), seed, root)
@@ -217,10 +218,11 @@ class _Sampling:
 def _evidently_pages(
     con: duckdb.DuckDBPyConnection,
     facts: MonthFacts,
-    folder: Path,
+    folders: tuple[Path, Path],
     reference: pl.DataFrame | None,
     sampling: _Sampling,
 ) -> list[Pending]:
+    """Evidently's pages, drawn into the first folder; the second is the one that the pack replaces."""
     if facts.champion is None:
         return _without_evidently("no client is scored: awaiting a first model")
     month, held = Month.parse(facts.month), sampling.of_reference(reference)
@@ -230,10 +232,15 @@ def _evidently_pages(
     known = sampling.of_month(con, month, known_only=True) if some else everyone.drop_nulls("defaulted")
     behind = 0 if reference is None else reference.height
     of_month, of_known = (Whole(n, behind) for n in (facts.outcomes.scored, facts.outcomes.outcomes))
-    return [
-        draw(Job("drift", folder / "drift.html", facts.month, everyone, held, of_month)),
-        draw(Job("performance", folder / "performance.html", facts.month, known, held, of_known)),
+    wanted: list[tuple[Kind, pl.DataFrame, Whole]] = [
+        ("drift", everyone, of_month),
+        ("performance", known, of_known),
     ]
+    jobs = []
+    for kind, current, whole in wanted:
+        path, earlier = (folder / f"{kind}.html" for folder in folders)
+        jobs.append(Job(kind, path, facts.month, current, held, whole, earlier))
+    return [draw(job) for job in jobs]
 
 
 def _without_evidently(reason: str) -> list[Pending]:

@@ -37,14 +37,16 @@ def gone(pid, seconds=10):
     return False
 
 
-@pytest.mark.parametrize("reference", [MIXED, None])
-def test_line_carries_a_job_as_it_is(tmp_path, reference):
+@pytest.mark.parametrize(("reference", "earlier"), [(MIXED, None), (None, "earlier.html")])
+def test_line_carries_a_job_as_it_is(tmp_path, reference, earlier):
     line = io.BytesIO()
-    sent = Job("drift", tmp_path / "ü.html", MONTH, MIXED, reference, Whole(9, 8))
+    before = earlier and tmp_path / earlier
+    sent = Job("drift", tmp_path / "ü.html", MONTH, MIXED, reference, Whole(9, 8), before)
     send(line, sent)
     line.seek(0)
     got = receive(line)
     assert (got.kind, got.path, got.month, got.whole) == (sent.kind, sent.path, sent.month, sent.whole)
+    assert got.earlier == before
     assert_frame_equal(got.current, MIXED)
     assert reference is None if got.reference is None else got.reference.equals(reference)
     assert receive(line) is None

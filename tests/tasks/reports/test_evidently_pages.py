@@ -1,5 +1,6 @@
 """Evidently's pages: built where they can be, and a reason in words where they cannot."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -136,3 +137,50 @@ def test_what_the_banner_says_is_escaped() -> None:
     framed = evidently_pages._framed(bare, "<i>", page)
     assert not any(tag in framed for tag in ("<b>", "<script>", "<i>"))
     assert "&lt;script&gt;" in framed
+
+
+# --- A page for itself, and one that is kept -------------------------------------------------------
+
+
+def without_identifiers(html: str) -> str:
+    """Evidently's widgets have names that are drawn anew each time."""
+    return re.sub(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", "", html)
+
+
+def test_a_page_of_what_it_shows_is_the_page_of_the_whole_preset(reference: pl.DataFrame) -> None:
+    from evidently import Report
+
+    columns, _ = evidently_pages.comparable(reference, reference)
+    preset, now, then = evidently_pages.drift_parts(columns, reference.head(200), reference)
+    whole = Report([preset]).run(now, then).get_html_str(as_iframe=False)
+    shown = evidently_pages._drift_html(columns, reference.head(200), reference)
+    assert without_identifiers(shown) == without_identifiers(whole)
+
+
+def drawn_at(path: Path, current: pl.DataFrame, earlier: Path | None = None, whole: Whole = WHOLE) -> bytes:
+    assert performance_page(path, MONTH, current, MIXED, whole, earlier).reason is None
+    return path.read_bytes()
+
+
+def test_a_page_of_the_same_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = drawn_at(tmp_path / "first.html", MIXED)
+    monkeypatch.setattr(evidently_pages, "_performance_html", None)  # what calls it fails
+    assert drawn_at(tmp_path / "second.html", MIXED.clone(), tmp_path / "first.html") == first
+
+
+@pytest.mark.parametrize("change", ["rows", "notes", "code", "page cut short", "no earlier page"])
+def test_a_page_of_something_else_is_drawn_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    path = tmp_path / "first.html"
+    first = drawn_at(path, MIXED)
+    if change == "code":
+        monkeypatch.setattr(evidently_pages, "code_version", lambda: "0123456789ab")
+    if change == "page cut short":
+        path.write_bytes(first[:1000] + first[1100:])
+    current = MIXED.with_columns(pd=1 - pl.col("pd")) if change == "rows" else MIXED
+    whole = Whole(9000, 500) if change == "notes" else WHOLE
+    earlier = tmp_path / "absent.html" if change == "no earlier page" else path
+    second = drawn_at(tmp_path / "second.html", current, earlier, whole)
+    assert second.lstrip().startswith(b"<!DOCTYPE")
+    assert second not in (first, path.read_bytes())
