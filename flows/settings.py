@@ -122,7 +122,7 @@ class Settings(BaseSettings):
         None, description="The Chromium that prints pages to PDF; without it the first one on the PATH."
     )
     memory_limit: Annotated[str, AfterValidator(_enough_memory)] = Field(
-        "512MB",
+        "768MB",
         description="Most memory that DuckDB holds, such as 4GB, at least 256MB; what does not fit goes to "
         "disk. It does not cover what polars, torch and pandas hold beside it: docs/operations.md.",
     )
