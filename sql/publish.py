@@ -240,13 +240,13 @@ def _write_scores(con: duckdb.DuckDBPyConnection, month: str, target: Path, mark
 
     empty = con.sql("SELECT * EXCLUDE (month) FROM scores LIMIT 0").to_arrow_table()
     (shared,) = con.sql(query("scores_shared"), params={"month": month}).to_arrow_table().to_pylist()
-    models = con.execute(query("scores_by_model"), {"month": month}).fetchall()
+    models = con.execute(query("scored_models"), {"month": month}).fetchall()
     schema = _coded(empty.schema, [*shared, "model"])
     # Without pyarrow's own note of the types readers find plain text where it is written as codes.
     with pq.ParquetWriter(
         target, schema, compression="zstd", use_dictionary=CODED_SCORES, store_schema=False
     ) as writer:
-        for model, is_champion in models:
+        for model, *_, is_champion in models:
             values = shared | {"model": model, "is_champion": is_champion}
             for batch in _scores_of(con, month, model):
                 writer.write_batch(_completed(batch, schema, values))

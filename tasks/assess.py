@@ -5,7 +5,7 @@ Frames in, one frame for each of `TABLES` out, and the rows of `performance`. Me
 model and of the champion that it is held against, and then the attributes that segments are made of.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -79,16 +79,43 @@ def truths(con: duckdb.DuckDBPyConnection, month: Month) -> Iterator[Truth]:
         WarehouseCorrupt: the models' scores are not of the same clients.
     """
     outcomes = frame(con, "outcomes_of_scored", month=str(month))
-    known = outcomes["defaulted"].is_not_null()
-    if not known.any():
+    if not outcomes["defaulted"].is_not_null().any():
         return
-    models = execute(con, "scored_clients", month=str(month))
-    _refuse_other_clients(month, models)
+    models = execute(con, "scored_models", month=str(month))
     grades = [grade for (grade,) in execute(con, "grades_of_month", month=str(month))]
-    for model, version, basis, *_ in models:
-        scored = frame(con, "pds_and_grades", month=str(month), model=model, grades=grades)
-        truth = scored.with_columns(outcomes["defaulted"], pl.col("grade").cat.to(pl.Enum(grades)))
+    clients = frame(con, "clients_of_scores", month=str(month), model=models[0][0])["client"]
+    defaulted = _ordered_as(clients, outcomes, month, "an outcome")["defaulted"]
+    known = defaulted.is_not_null()
+    del outcomes
+    for model, version, basis, _ in models:
+        scored = _ordered_as(clients, _scored(con, month, model, grades), month, model)
+        truth = scored.drop("client").with_columns(defaulted)
         yield model, version, basis, truth if known.all() else truth.filter(known)
+
+
+def _scored(con: duckdb.DuckDBPyConnection, month: Month, model: str, grades: list[str]) -> pl.DataFrame:
+    """A model's client (a hash), pd and grade."""
+    found = frame(con, "pds_and_grades", month=str(month), model=model, grades=grades)
+    return found.with_columns(pl.col("grade").cat.to(pl.Enum(grades)))
+
+
+def _ordered_as(clients: pl.Series, rows: pl.DataFrame, month: Month, of: str) -> pl.DataFrame:
+    """The rows in the order of the champion's clients. A set's models are stored in one order, as a rule.
+
+    Raises:
+        WarehouseCorrupt: they are not of the same clients.
+    """
+    if rows["client"].equals(clients):
+        return rows
+    own, wanted = rows["client"].arg_sort(), clients.arg_sort()
+    if not rows["client"].gather(own).equals(clients.gather(wanted)):
+        raise WarehouseCorrupt(
+            f"scores of {month}",
+            expected=f"the champion's {clients.len():,} clients in the scores of every model",
+            found=f"{rows.height:,} of {of}, not all of them the same",
+            remedy=f"Score the month again with: creditflow run {month}",
+        )
+    return rows[own.gather(wanted.arg_sort())]
 
 
 def _champion_clients(con: duckdb.DuckDBPyConnection, month: Month) -> Iterator[pl.DataFrame]:
@@ -96,17 +123,6 @@ def _champion_clients(con: duckdb.DuckDBPyConnection, month: Month) -> Iterator[
     relation = con.cursor().sql(query("champion_clients"), params={"month": str(month)})
     for batch in relation.to_arrow_reader(BATCH_ROWS):
         yield pl.DataFrame(pl.from_arrow(batch))
-
-
-def _refuse_other_clients(month: Month, models: Sequence[tuple[Any, ...]]) -> None:
-    if len({(clients, fingerprint) for *_, clients, fingerprint in models}) > 1:
-        counts = ", ".join(f"{clients:,} of {model}" for model, _, _, clients, _ in models)
-        raise WarehouseCorrupt(
-            f"scores of {month}",
-            expected="every model to have scored the same clients",
-            found=counts,
-            remedy=f"Score the month again with: creditflow run {month}",
-        )
 
 
 def store(con: duckdb.DuckDBPyConnection, month: Month, tables: dict[str, list[Row]]) -> None:

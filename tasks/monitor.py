@@ -140,11 +140,11 @@ def _store_estimates(con: duckdb.DuckDBPyConnection, month: Month, made_from: st
 
 
 def _estimated(
-    con: duckdb.DuckDBPyConnection, month: Month, scored: tuple[str, str, str]
+    con: duckdb.DuckDBPyConnection, month: Month, scored: tuple[str, str, str, bool]
 ) -> list[dict[str, Any]]:
     from models.estimate import estimated_metrics
 
-    model, version, basis = scored
+    model, version, basis, _ = scored
     pds = frame(con.cursor(), "pds_of_model", month=str(month), model=model)["pd"].to_numpy()
     key = {"month": str(month), "model": model, "version": version, "sample": "estimated", "basis": basis}
     return performance_rows(key, estimated_metrics(pds), clients=pds.size, defaulters=None)

@@ -1,8 +1,9 @@
--- The models that scored a month. Grain: model. Owner: tasks/monitor.py.
+-- The models that scored a month, the champion first. Grain: model. Owner: tasks/monitor.py.
 SELECT DISTINCT
     model,
     version,
-    basis
+    basis,
+    is_champion
 FROM scores
 WHERE month = $month
-ORDER BY model
+ORDER BY is_champion DESC, model

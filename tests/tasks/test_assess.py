@@ -3,10 +3,32 @@
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from creditflow.errors import WarehouseCorrupt
+from creditflow.month import Month
 from models.discrimination import Placements
 from models.stability import ReferenceBins
-from tasks.assess import compared, group_rows, limit_cuts, summed
+from tasks.assess import _ordered_as, compared, group_rows, limit_cuts, summed
+
+HASHES = [2**64 - 1 - 7 * n for n in range(20)]
+
+
+def rows_of(clients):
+    return pl.DataFrame({"client": pl.Series(clients, dtype=pl.UInt64), "pd": [c / 2**64 for c in clients]})
+
+
+@given(st.permutations(HASHES), st.permutations(HASHES))
+def test_rows_are_put_in_the_order_of_the_champion_s_clients(first, second):
+    ordered = _ordered_as(rows_of(first)["client"], rows_of(second), Month(2005, 4), "logistic")
+    assert ordered.equals(rows_of(first))
+
+
+@pytest.mark.parametrize("others", [HASHES[:-1], [*HASHES, 5], [*HASHES[:-1], 5], []])
+def test_rows_of_other_clients_are_refused(others):
+    with pytest.raises(WarehouseCorrupt, match=rf"20 clients .*, found {len(others)} of logistic"):
+        _ordered_as(rows_of(HASHES)["client"], rows_of(others), Month(2005, 4), "logistic")
 
 
 @pytest.fixture
