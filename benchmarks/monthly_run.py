@@ -33,6 +33,8 @@ SIZES = (30_000, 1_000_000, 10_000_000)
 # What the project asks of a reuse run on two processors: clients, seconds, GiB.
 ASKED = {30_000: (12, None), 1_000_000: (40, 1.5), 10_000_000: (240, 3.0)}
 ASKED_EXPONENTS = (1.05, 0.2)
+# Clients of the file that is read in every format.
+INGEST_ROWS = 1_000_000
 LOOK_SECONDS = 0.05
 BARE = "import polars, sys; polars.scan_csv(sys.argv[1]).sink_parquet(sys.argv[1] + '.parquet')"
 # A month's pages alone: what a process pays for its imports is paid before.
@@ -124,12 +126,14 @@ def pages_alone(home: Path, evidently: str) -> float:
 
 @dataclass(frozen=True)
 class Size:
-    """One size of portfolio: what each run took, the stages of the reuse run, its profile, the bare copy."""
+    """One size of portfolio: what each run took, the stages of the reuse run, its scoring beside the bare
+    products, its profile, the bare copy."""
 
     clients: int
     runs: dict[str, Measured]
     packs: dict[str, float]
     stages: pl.DataFrame
+    scoring: str
     profile: str
     bare: Measured
 
@@ -159,7 +163,8 @@ def measure(clients: int) -> Size:
         bare = measured([sys.executable, "-c", BARE, str(home / "inbox" / "clients_2026-03.csv")], home)
         with open_warehouse(Home(home).warehouse) as con:
             stages = con.sql(STAGES).pl()
-        return Size(clients, runs, packs, stages, _profiled(home), bare)
+        scoring = printed([sys.executable, str(ROOT / "benchmarks" / "scoring.py"), "2026-03"], home)
+        return Size(clients, runs, packs, stages, scoring, _profiled(home), bare)
 
 
 def _profiled(home: Path) -> str:
@@ -178,8 +183,12 @@ def _profiled(home: Path) -> str:
 # ── The page ────────────────────────────────────────────────────────────────────────────────────
 
 
-def page(sizes: list[Size]) -> str:
-    """The report, as Markdown."""
+def page(sizes: list[Size], ingest: str) -> str:
+    """The report, as Markdown.
+
+    Args:
+        ingest: what benchmarks/ingest.py says.
+    """
     lines = [
         "# The monthly run, measured",
         "",
@@ -218,8 +227,9 @@ def page(sizes: list[Size]) -> str:
     ]
     for size in sizes:
         lines += _stages(size)
+    lines += ["", "## The way in", "", ingest.rstrip(), ""]
     return "\n".join(
-        [*lines, "", "The simulator has a page of its own: [docs/simulation.md](../docs/simulation.md).", ""]
+        [*lines, "The simulator has a page of its own: [docs/simulation.md](../docs/simulation.md).", ""]
     )
 
 
@@ -265,13 +275,17 @@ def _stages(size: Size) -> Iterator[str]:
     whole = size.stages.filter(~pl.col("stage").str.contains(": ", literal=True))["seconds"].sum()
     yield f"| between stages, and the end of the process | {size.reuse.seconds - whole:.2f} | | | |"
     yield from ("", "A part of a stage (…) is within the stage's time.", "")
+    yield from ("Scoring beside the matrix products that it needs:", "", size.scoring.rstrip(), "")
     yield from ("The two slowest, run once more under benchmarks/profile_run.py:", "", size.profile.rstrip())
 
 
 def main() -> None:
     """Measures the sizes given on the command line and writes the page."""
     sizes = [measure(int(text)) for text in sys.argv[1:] or SIZES]
-    PAGE.write_text(page(sizes), "utf-8")
+    with tempfile.TemporaryDirectory(prefix="creditflow-benchmark-") as folder:
+        rows = str(min(max(size.clients for size in sizes), INGEST_ROWS))
+        ingest = printed([sys.executable, str(ROOT / "benchmarks" / "ingest.py"), rows], Path(folder))
+    PAGE.write_text(page(sizes, ingest), "utf-8")
     print(PAGE.read_text("utf-8"))
 
 

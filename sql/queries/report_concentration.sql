@@ -2,19 +2,21 @@
 -- under the loss given default $lgd, Herfindahl-Hirschman index of clients and of exposure over the grades, and the
 -- share of the largest hundredth of the clients. Reads what report_cells made.
 -- Grain: at most one row. Owner: tasks.reports.
-WITH grades AS (
+WITH grades AS MATERIALIZED (
     SELECT
-        sum(clients) AS clients, sum(credit_limit) AS credit_limit, sum(exposure) AS exposure,
+        grade, sum(clients) AS clients, sum(credit_limit) AS credit_limit, sum(exposure) AS exposure,
         sum(expected_defaulters) AS expected_defaulters, sum(risked) AS risked
     FROM month_cells
     WHERE month = $month
     GROUP BY grade
+    ORDER BY grade
 ),
-shares AS (
+shares AS MATERIALIZED (
     SELECT
         *, clients / sum(clients) OVER () AS of_clients,
         exposure / nullif(sum(exposure) OVER (), 0) AS of_exposure
     FROM grades
+    ORDER BY grade
 ),
 -- Every client of a scored month is scored. A limit keeps so many rows in memory, a window would keep all.
 largest AS (
