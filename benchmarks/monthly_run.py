@@ -21,11 +21,10 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import polars as pl
-
+from creditflow.month import Month
 from creditflow.version import code_version
-from sql.warehouse import open_warehouse
 from tasks.home import Home
+from tasks.timings import PART, StageTiming, timings
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "benchmarks" / "README.md"
@@ -51,13 +50,6 @@ started = time.perf_counter()
 month, options = Month.parse(sys.argv[1]), run_options(settings)
 rebuild_pack(Home(settings.home), month, options, None, pdf=False, browser=None)
 print(time.perf_counter() - started)
-"""
-# Parts of a stage stand with it.
-STAGES = """
-    SELECT stage, seconds, rows, peak_rss_bytes / 1048576 AS peak
-    FROM stage_timings
-    WHERE run_id = (SELECT max_by(run_id, started_at) FROM runs WHERE month = '2026-03' AND command = 'run')
-    ORDER BY rowid
 """
 PACKAGES = ("duckdb", "evidently", "great-expectations", "polars", "prefect", "scikit-learn", "torch")
 
@@ -132,7 +124,7 @@ class Size:
     clients: int
     runs: dict[str, Measured]
     packs: dict[str, float]
-    stages: pl.DataFrame
+    stages: tuple[StageTiming, ...]
     scoring: str
     profile: str
     bare: Measured
@@ -161,10 +153,9 @@ def measure(clients: int) -> Size:
             "without Evidently": pages_alone(home, "false"),
         }
         bare = measured([sys.executable, "-c", BARE, str(home / "inbox" / "clients_2026-03.csv")], home)
-        with open_warehouse(Home(home).warehouse) as con:
-            stages = con.sql(STAGES).pl()
+        (timed,) = timings(Home(home), Month.parse("2026-03"))
         scoring = printed([sys.executable, str(ROOT / "benchmarks" / "scoring.py"), "2026-03"], home)
-        return Size(clients, runs, packs, stages, scoring, _profiled(home), bare)
+        return Size(clients, runs, packs, timed.stages, scoring, _profiled(home), bare)
 
 
 def _profiled(home: Path) -> str:
@@ -268,11 +259,12 @@ def _growth(sizes: list[Size]) -> Iterator[str]:
 def _stages(size: Size) -> Iterator[str]:
     yield from ("", f"## Stages of the reuse run, {size.clients:,} clients", "")
     yield from ("| stage | s | rows | rows/s | peak memory, MiB |", "| --- | ---: | ---: | ---: | ---: |")
-    for stage, seconds, rows, peak in size.stages.iter_rows():
-        counted = ("", "") if rows is None else (f"{rows:,}", f"{rows / max(seconds, 1e-3):,.0f}")
-        name = f"… {stage.split(': ')[1]}" if ": " in stage else stage
-        yield f"| {name} | {seconds:.2f} | {counted[0]} | {counted[1]} | {peak:,.0f} |"
-    whole = size.stages.filter(~pl.col("stage").str.contains(": ", literal=True))["seconds"].sum()
+    for timed in size.stages:
+        rows = "" if timed.rows is None else f"{timed.rows:,}"
+        pace = "" if timed.rows_per_second is None else f"{timed.rows_per_second:,.0f}"
+        name = f"… {timed.stage.split(PART)[1]}" if timed.part else timed.stage
+        yield f"| {name} | {timed.seconds:.2f} | {rows} | {pace} | {timed.peak_rss_bytes / 2**20:,.0f} |"
+    whole = sum(timed.seconds for timed in size.stages if not timed.part)
     yield f"| between stages, and the end of the process | {size.reuse.seconds - whole:.2f} | | | |"
     yield from ("", "A part of a stage (…) is within the stage's time.", "")
     yield from ("Scoring beside the matrix products that it needs:", "", size.scoring.rstrip(), "")

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+from tasks.timings import PART, START_UP
+
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("expectations", "flows", "models", "sql", "tasks")
 PAUSE_SECONDS = 0.01
@@ -107,7 +109,8 @@ def profile(month: str) -> tuple[dict[str, float], Counter[Look]]:
 
 def page(seconds: dict[str, float], looks: Counter[Look]) -> str:
     """The two slowest stages, each with the functions that take most of its processor time."""
-    whole = {name: spent for name, spent in seconds.items() if ": " not in name}
+    # What comes before the first stage was over when the looks began.
+    whole = {name: spent for name, spent in seconds.items() if PART not in name and name != START_UP}
     slowest = sorted(whole, key=lambda name: -whole[name])[:2]
     return "\n".join(line for name in slowest for line in _section(name, whole[name], looks))
 
