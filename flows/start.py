@@ -4,13 +4,13 @@ Both take seconds, and go on at the same time. Every module that is imported her
 any case; whoever only asks, or has nothing to run, comes not this way.
 """
 
-import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from creditflow.imports import without_collector
 from flows.server import OwnServer
 
 # In the order in which a run comes to need them; but skops looks, for each name that it trusts, through all
@@ -60,17 +60,7 @@ def _server(home: Path) -> Iterator[tuple[OwnServer | None, dict[Any, Any]]]:
 
 
 def import_heavy() -> None:
-    """Imports what a run needs.
-
-    The collector of cycles would go through all that is imported again and again and find nothing: a fifth of
-    the time. What is imported stays for good, so later rounds leave it out.
-    """
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
+    """Imports what a run needs."""
+    with without_collector():
         for name in HEAVY:
             import_module(name)
-        gc.freeze()
-    finally:
-        if collecting:
-            gc.enable()

@@ -84,7 +84,7 @@ def truths(con: duckdb.DuckDBPyConnection, month: Month) -> Iterator[Truth]:
     models = execute(con, "scored_models", month=str(month))
     grades = [grade for (grade,) in execute(con, "grades_of_month", month=str(month))]
     clients = frame(con, "clients_of_scores", month=str(month), model=models[0][0])["client"]
-    defaulted = _ordered_as(clients, outcomes, month, "an outcome")["defaulted"]
+    defaulted = _ordered_as(clients, outcomes, month, "the outcomes")["defaulted"]
     known = defaulted.is_not_null()
     del outcomes
     for model, version, basis, _ in models:

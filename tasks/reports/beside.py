@@ -2,7 +2,7 @@
 
     with opened():
         ...                               # anything else; `warm_up()` has the imports begin
-        page = draw("drift", path, ...)   # returns at once
+        page = draw(Job("drift", ...))    # returns at once
         ...
         page()                            # waits for it
 
@@ -11,7 +11,6 @@ input is closed: a parent that is killed closes it. What it is told of clients g
 as Arrow, and lies in no file.
 """
 
-import gc
 import json
 import logging
 import os
@@ -20,42 +19,18 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import polars as pl
 
-from tasks.reports.evidently_pages import (
-    EvidentlyPage,
-    Whole,
-    drift_page,
-    performance_page,
-    silence,
-    title_of,
-)
+from creditflow.imports import without_collector
+from tasks.reports.evidently_pages import EvidentlyPage, Job, Whole, silence, title_of
 
-Kind = Literal["drift", "performance"]
 Pending = Callable[[], EvidentlyPage]
-_DRAW = {"drift": drift_page, "performance": performance_page}
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One page to be drawn; `evidently_pages` says what the fields are."""
-
-    kind: Kind
-    path: Path
-    month: str
-    current: pl.DataFrame
-    reference: pl.DataFrame | None
-    whole: Whole
-    earlier: Path | None = None
-
-    def draw(self) -> EvidentlyPage:
-        return _DRAW[self.kind](self.path, self.month, self.current, self.reference, self.whole, self.earlier)
 
 
 # ── In our process ──────────────────────────────────────────────────────────────────────────────
@@ -226,12 +201,8 @@ def main() -> None:
 
 def _import() -> None:
     silence()
-    # A fifth of the time of imports would go into looking for garbage among modules.
-    gc.disable()
-    with suppress(Exception):  # each page says it, should it not be importable
+    with without_collector(), suppress(Exception):  # each page says it, should it not be importable
         import evidently.presets  # noqa: F401
-    gc.freeze()
-    gc.enable()
 
 
 if __name__ == "__main__":

@@ -9,12 +9,11 @@ import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from io import StringIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import matplotlib as mpl
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -22,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from tasks.reports.gather import MODERATE, PD_BINS, SIGNIFICANT, DriftBin, DriftFact, MonthRow
+from tasks.reports.templating import strict_environment
 
 if TYPE_CHECKING:
     from tasks.reports.validation import Group, TrendPoint, Twentieth
@@ -66,7 +66,6 @@ _STYLE: Final = {
     "legend.fontsize": 8.0,
     "text.parse_math": False,  # a dollar sign in a label is a dollar sign
 }
-_TEMPLATES = Path(__file__).resolve().parent / "templates"
 _LONGEST_LABEL = 36
 _FULL_WIDTH = 10.9  # inches: the width of the page
 _WIDE_FROM = 7.0  # inches: wider charts scroll in their box on a narrow screen
@@ -345,13 +344,7 @@ def _share_ticks(highest: float) -> list[tuple[float, str]]:
 
 @cache
 def _template(name: str) -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = strict_environment()
     environment.filters["place"] = "{:.6g}".format
     return environment.get_template(name)
 

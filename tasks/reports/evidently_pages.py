@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 # Evidently itself takes above 1,000 rows; named here so that a small month is judged by the same measure.
 NUMERICAL_TEST, CATEGORICAL_TEST = "wasserstein", "jensenshannon"
 PD_CUT: Final = 0.5
+Kind = Literal["drift", "performance"]
 _LOG = logging.getLogger(__name__)
 
 
@@ -59,32 +60,42 @@ class Whole:
     reference: int
 
 
-# --- The two pages --------------------------------------------------------------------------------
-
-
-def drift_page(
-    path: Path,
-    month: str,
-    current: pl.DataFrame,
-    reference: pl.DataFrame | None,
-    whole: Whole,
-    earlier: Path | None = None,
-) -> EvidentlyPage:
-    """Writes Evidently's data drift report of the month against the reference sample.
+@dataclass(frozen=True)
+class Job:
+    """One page to be drawn.
 
     Args:
-        path: where the page goes; nothing is written when the result carries a reason.
-        current, reference: attributes and `pd`, one row a client.
+        path: where the page goes; nothing is written when what comes of it carries a reason.
+        current, reference: one row a client. Of a drift page the attributes and `pd`; of a performance page
+            `pd` and `defaulted`, of the month those whose outcome is known.
         whole: how many clients they were taken from.
         earlier: where an earlier such page may lie; it is kept where it was drawn from the same.
     """
-    title = title_of("drift", month)
+
+    kind: Kind
+    path: Path
+    month: str
+    current: pl.DataFrame
+    reference: pl.DataFrame | None
+    whole: Whole
+    earlier: Path | None = None
+
+    def draw(self) -> EvidentlyPage:
+        return drift_page(self) if self.kind == "drift" else performance_page(self)
+
+
+# --- The two pages --------------------------------------------------------------------------------
+
+
+def drift_page(job: Job) -> EvidentlyPage:
+    """Writes Evidently's data drift report of the month against the reference sample."""
+    title, current, reference = title_of("drift", job.month), job.current, job.reference
     reason = _drift_reason(current, reference)
     if reason is not None or reference is None:
         return EvidentlyPage("drift", title, reason, [])
     columns, left_out = comparable(current, reference)
     notes = [
-        _rows_note(current, reference, whole),
+        _rows_note(current, reference, job.whole),
         f"Distances by {NUMERICAL_TEST} (amounts, age, PD) and {CATEGORICAL_TEST} (codes); "
         "a column drifts from 0.1.",
         *([f"Left out, empty or absent on one side: {', '.join(left_out)}."] if left_out else []),
@@ -92,29 +103,13 @@ def drift_page(
     if not columns:
         return EvidentlyPage("drift", title, "every column is empty or absent on one side", [])
     page = EvidentlyPage("drift", title, None, notes)
-    drawn_from = _digest(page, unlinked(current, columns), unlinked(reference, columns))
-    return _kept(path, page, drawn_from, earlier) or _written(
-        path, month, page, drawn_from, lambda: _drift_html(columns, current, reference)
-    )
+    shown = [unlinked(side, columns) for side in (current, reference)]
+    return _kept_or_written(job, page, shown, lambda: _drift_html(columns, current, reference))
 
 
-def performance_page(
-    path: Path,
-    month: str,
-    current: pl.DataFrame,
-    reference: pl.DataFrame | None,
-    whole: Whole,
-    earlier: Path | None = None,
-) -> EvidentlyPage:
-    """Writes Evidently's classification report of the month's known outcomes beside the reference sample's.
-
-    Args:
-        path: where the page goes; nothing is written when the result carries a reason.
-        current: `pd` and `defaulted` of clients whose outcome is known.
-        reference: `pd` and `defaulted` of the reference sample.
-        whole: how many clients they were taken from.
-        earlier: as for `drift_page`.
-    """
+def performance_page(job: Job) -> EvidentlyPage:
+    """Writes Evidently's classification report of the month's outcomes beside the reference sample's."""
+    month, current, reference = job.month, job.current, job.reference
     title = title_of("performance", month)
     if current.is_empty():
         return EvidentlyPage("performance", title, f"outcomes for {month} not yet received", [])
@@ -124,19 +119,16 @@ def performance_page(
     unusable = "none was handed over" if reference is None else one_class(reference)
     beside = None if unusable else reference
     notes = [
-        _rows_note(current, beside, whole),
+        _rows_note(current, beside, job.whole),
         f"A client counts as predicted to default from a PD of {PD_CUT:g}.",
         *([f"Shown without a reference sample: {unusable}."] if unusable else []),
     ]
     page = EvidentlyPage("performance", title, None, notes)
-    sides = [None if side is None else side.select("pd", OUTCOME) for side in (current, beside)]
-    drawn_from = _digest(page, *sides)
-    return _kept(path, page, drawn_from, earlier) or _written(
-        path, month, page, drawn_from, lambda: _performance_html(current, beside)
-    )
+    shown = [None if side is None else side.select("pd", OUTCOME) for side in (current, beside)]
+    return _kept_or_written(job, page, shown, lambda: _performance_html(current, beside))
 
 
-def title_of(name: Literal["drift", "performance"], month: str) -> str:
+def title_of(name: Kind, month: str) -> str:
     """What the page of that name is called."""
     titles = {
         "drift": f"Data drift of {month} against the reference sample",
@@ -282,7 +274,16 @@ def to_pandas_columns(frame: pl.DataFrame, columns: list[str]) -> "pd.DataFrame"
 # Outcomes come a month after the scores, and have a month's pack made anew; its drift is what it was.
 
 
-def _digest(page: EvidentlyPage, *sides: pl.DataFrame | None) -> str:
+def _kept_or_written(
+    job: Job, page: EvidentlyPage, shown: Sequence[pl.DataFrame | None], build: Callable[[], str]
+) -> EvidentlyPage:
+    drawn_from = _digest(page, shown)
+    if _keep(job, drawn_from):
+        return page
+    return _written(job, page, drawn_from, build)
+
+
+def _digest(page: EvidentlyPage, sides: Sequence[pl.DataFrame | None]) -> str:
     """SHA-256 of all that decides what a page shows: what Evidently is given, its version and our code."""
     digest = hashlib.sha256()
     versions = [code_version(), version("evidently"), version("plotly")]
@@ -303,16 +304,16 @@ def _signature(content: bytes, drawn_from: str) -> bytes:
     return f"\n<!-- {drawn_from} {hashlib.sha256(content).hexdigest()} -->\n".encode()
 
 
-def _kept(path: Path, page: EvidentlyPage, drawn_from: str, earlier: Path | None) -> EvidentlyPage | None:
-    """The page as it was drawn earlier from the same, copied; None where it is to be drawn."""
-    if earlier is None or not earlier.is_file():
-        return None
-    found = earlier.read_bytes()
+def _keep(job: Job, drawn_from: str) -> bool:
+    """Copies the page that was drawn earlier from the same; False where there is none."""
+    if job.earlier is None or not job.earlier.is_file():
+        return False
+    found = job.earlier.read_bytes()
     content = found[: -len(_signature(b"", drawn_from))]
     if found != content + _signature(content, drawn_from):
-        return None
-    path.write_bytes(found)
-    return page
+        return False
+    job.path.write_bytes(found)
+    return True
 
 
 # --- Our frame around the page --------------------------------------------------------------------
@@ -326,9 +327,7 @@ background:#f5f6f8;color:#1b2230}}.creditflow a{{color:#0b5394}}.creditflow p{{m
 <a href="index.html">{month}</a> › {title}</nav><p>{notes}</p></header>"""
 
 
-def _written(
-    path: Path, month: str, page: EvidentlyPage, drawn_from: str, build: Callable[[], str]
-) -> EvidentlyPage:
+def _written(job: Job, page: EvidentlyPage, drawn_from: str, build: Callable[[], str]) -> EvidentlyPage:
     """Writes the built page in our frame; a failure inside Evidently becomes the page's reason.
 
     The month is scored by then, and a third-party picture must not hold its publication back.
@@ -336,11 +335,11 @@ def _written(
     try:
         html = build()
     except Exception as error:
-        _LOG.exception("Evidently could not build %s", path.name)
+        _LOG.exception("Evidently could not build %s", job.path.name)
         return replace(
             page, reason=f"Evidently could not compute it ({type(error).__name__}: {error})", notes=[]
         )
-    path.write_bytes(_signed(_framed(html, month, page), drawn_from))
+    job.path.write_bytes(_signed(_framed(html, job.month, page), drawn_from))
     return page
 
 

@@ -19,9 +19,9 @@ from creditflow.month import Month
 from tasks.alerts import read_alerts
 from tasks.notify import write_month
 from tasks.reports import pages
-from tasks.reports.beside import Job, Kind, Pending, draw
+from tasks.reports.beside import Pending, draw
 from tasks.reports.cards import INDEX, MODELS_FOLDER, card_path
-from tasks.reports.evidently_pages import EvidentlyPage, Whole
+from tasks.reports.evidently_pages import EvidentlyPage, Job, Kind, Whole
 from tasks.reports.explanations import explanations_page, gather_reason_drift
 from tasks.reports.gather import (
     MonthFacts,
@@ -231,16 +231,15 @@ def _evidently_pages(
     some = 0 < facts.outcomes.outcomes < facts.outcomes.scored
     known = sampling.of_month(con, month, known_only=True) if some else everyone.drop_nulls("defaulted")
     behind = 0 if reference is None else reference.height
-    of_month, of_known = (Whole(n, behind) for n in (facts.outcomes.scored, facts.outcomes.outcomes))
-    wanted: list[tuple[Kind, pl.DataFrame, Whole]] = [
-        ("drift", everyone, of_month),
-        ("performance", known, of_known),
-    ]
-    jobs = []
-    for kind, current, whole in wanted:
+
+    def drawn(kind: Kind, current: pl.DataFrame, clients: int) -> Pending:
         path, earlier = (folder / f"{kind}.html" for folder in folders)
-        jobs.append(Job(kind, path, facts.month, current, held, whole, earlier))
-    return [draw(job) for job in jobs]
+        return draw(Job(kind, path, facts.month, current, held, Whole(clients, behind), earlier))
+
+    return [
+        drawn("drift", everyone, facts.outcomes.scored),
+        drawn("performance", known, facts.outcomes.outcomes),
+    ]
 
 
 def _without_evidently(reason: str) -> list[Pending]:

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 from rich.filesize import decimal
 
@@ -41,9 +41,9 @@ from tasks.reports.gather import (
     about,
 )
 from tasks.reports.reasons import SYMBOLS, column_meaning
+from tasks.reports.templating import TEMPLATES, strict_environment
 from tasks.reports.verdict import Finding, band, changes, gate_verdict, verdict
 
-_TEMPLATES = Path(__file__).resolve().parent / "templates"
 REASONS_LIST = f"{MODELS_FOLDER}/{REASONS}"
 NOT_KNOWN = "—"
 # What a risk team looks for and these data cannot give.
@@ -385,13 +385,7 @@ def render(template: str, **values: Any) -> str:
 @cache
 def environment(*folders: Path) -> Environment:
     """Templates of the report pack, and of `folders` before them, with the filters that all pages share."""
-    environment = Environment(
-        loader=FileSystemLoader([*folders, _TEMPLATES]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = strict_environment(*folders)
     environment.filters |= {
         "count": count,
         "share": share,
@@ -406,11 +400,11 @@ def environment(*folders: Path) -> Environment:
         "sentence": sentence,
     }
     # Ours, not data: the only texts that go in as they stand.
-    style, card_style = (Markup((_TEMPLATES / f"{name}.css").read_text("utf-8")) for name in ("pack", "card"))  # noqa: S704
+    style, card_style = (Markup((TEMPLATES / f"{name}.css").read_text("utf-8")) for name in ("pack", "card"))  # noqa: S704
     environment.globals |= {
         "style": style,
         "card_style": card_style,
-        "script": Markup("".join((_TEMPLATES / f"{n}.js").read_text("utf-8") for n in ("sortable", "page"))),  # noqa: S704
+        "script": Markup("".join((TEMPLATES / f"{n}.js").read_text("utf-8") for n in ("sortable", "page"))),  # noqa: S704
         "band": band,
         "metric_titles": METRIC_TITLES,
         "column_meaning": column_meaning,

@@ -1,4 +1,3 @@
-import gc
 import os
 import signal
 import subprocess
@@ -91,19 +90,3 @@ def test_every_service_that_is_left_out_is_one_that_prefect_has():
     names = {name.upper() for name in ServerServicesSettings.model_fields}
     off = [name for name in OwnServer(Path("f"), brief=True)._environment() if "_SERVICES_" in name]
     assert {n.removeprefix("PREFECT_SERVER_SERVICES_").removesuffix("_ENABLED") for n in off} <= names
-
-
-@pytest.mark.parametrize("collecting", [True, False])
-def test_imports_leave_the_collector_as_it_was(monkeypatch, collecting):
-    seen = []
-    monkeypatch.setattr(start, "HEAVY", ("a", "b"))
-    monkeypatch.setattr(start, "import_module", lambda name: seen.append((name, gc.isenabled())))
-    was = gc.isenabled()
-    try:
-        (gc.enable if collecting else gc.disable)()
-        start.import_heavy()
-        assert gc.isenabled() is collecting
-    finally:
-        (gc.enable if was else gc.disable)()
-        gc.unfreeze()
-    assert seen == [("a", False), ("b", False)]

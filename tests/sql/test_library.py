@@ -68,17 +68,5 @@ def test_view_states_its_grain_and_can_be_read(published, view):
     assert published.sql(f"FROM {view.name}").fetchall() == []
 
 
-@pytest.mark.parametrize("name", ["report_grades", "report_concentration"])
-def test_a_query_built_on_another_can_be_run_by_itself(schema, name):
-    values = {key: VALUES.get(key, "2005-01") for key in set(re.findall(r"\$(\w+)", standalone(name)))}
-    alone = schema.execute(standalone(name), values).fetchall()
-    schema.execute(
-        f"CREATE OR REPLACE TEMP TABLE month_cells AS {query('report_cells')}", {"month": "2005-01"}
-    )
-    own = {key: value for key, value in values.items() if f"${key}" in query(name)}
-    assert schema.execute(query(name), own).fetchall() == alone
-    schema.execute("DROP TABLE month_cells")
-
-
 def test_a_query_built_on_no_other_stands_as_it_is():
     assert standalone("report_gains") == query("report_gains")

@@ -12,8 +12,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from tasks.reports import beside
-from tasks.reports.beside import Job, draw, opened, receive, send
-from tasks.reports.evidently_pages import Whole
+from tasks.reports.beside import draw, opened, receive, send
+from tasks.reports.evidently_pages import Job, Whole
 
 MONTH = "2005-05"
 MIXED = pl.DataFrame({"pd": [0.1, 0.9, 0.4, 0.6] * 20, "defaulted": [0, 1, 1, 0] * 20})

@@ -8,10 +8,21 @@ import polars as pl
 import pytest
 
 from tasks.reports import evidently_pages
-from tasks.reports.evidently_pages import Whole, drift_page, performance_page
+from tasks.reports.evidently_pages import EvidentlyPage, Job, Kind, Whole
 
 MONTH = "2005-04"
 WHOLE = Whole(500, 500)
+
+
+def drawn(
+    kind: Kind,
+    path: Path,
+    current: pl.DataFrame,
+    reference: pl.DataFrame | None,
+    whole: Whole = WHOLE,
+    earlier: Path | None = None,
+) -> EvidentlyPage:
+    return Job(kind, path, MONTH, current, reference, whole, earlier).draw()
 
 
 def outcomes(*values: int | None) -> pl.DataFrame:
@@ -24,7 +35,7 @@ MIXED = outcomes(*([0, 1, 0, 0] * 20))
 
 def test_a_drift_page_says_what_it_was_computed_on(tmp_path: Path, reference: pl.DataFrame) -> None:
     path = tmp_path / "drift.html"
-    page = drift_page(path, MONTH, reference.head(300), reference, Whole(9000, 500))
+    page = drawn("drift", path, reference.head(300), reference, Whole(9000, 500))
     text = path.read_text("utf-8")
     assert page.reason is None
     assert page.notes[0] == (
@@ -53,15 +64,15 @@ def test_an_empty_column_is_left_out_and_named(
 ) -> None:
     frames = {"current": reference.head(60), "reference": reference.tail(60)}
     frames[side] = spoil(frames[side])
-    page = drift_page(tmp_path / "drift.html", MONTH, frames["current"], frames["reference"], WHOLE)
+    page = drawn("drift", tmp_path / "drift.html", frames["current"], frames["reference"], WHOLE)
     assert page.reason is None
     assert page.notes[-1] == "Left out, empty or absent on one side: age."
 
 
 def test_constant_columns_and_ten_clients_are_no_obstacle(tmp_path: Path, reference: pl.DataFrame) -> None:
     constant = reference.head(10).with_columns(age=pl.lit(30), pay_1=pl.lit(0), limit_bal=pl.lit(1e5))
-    assert drift_page(tmp_path / "drift.html", MONTH, constant, reference, WHOLE).reason is None
-    assert drift_page(tmp_path / "drift.html", MONTH, constant, constant, WHOLE).reason is None
+    assert drawn("drift", tmp_path / "drift.html", constant, reference, WHOLE).reason is None
+    assert drawn("drift", tmp_path / "drift.html", constant, constant, WHOLE).reason is None
 
 
 @pytest.mark.parametrize(
@@ -75,7 +86,7 @@ def test_drift_without_two_sides_says_why(
     tmp_path: Path, reference: pl.DataFrame, rows: int, with_reference: bool, reason: str
 ) -> None:
     path = tmp_path / "drift.html"
-    page = drift_page(path, MONTH, reference.head(rows), reference if with_reference else None, WHOLE)
+    page = drawn("drift", path, reference.head(rows), reference if with_reference else None, WHOLE)
     assert page.reason == reason
     assert not path.exists()
 
@@ -92,7 +103,7 @@ def test_drift_without_two_sides_says_why(
 )
 def test_performance_needs_two_classes(tmp_path: Path, current: pl.DataFrame, reason: str) -> None:
     path = tmp_path / "performance.html"
-    page = performance_page(path, MONTH, current, MIXED, WHOLE)
+    page = drawn("performance", path, current, MIXED, WHOLE)
     assert page.reason is not None
     assert reason in page.reason
     assert not path.exists()
@@ -111,7 +122,7 @@ def test_performance_stands_beside_the_reference_where_it_can(
     tmp_path: Path, reference: pl.DataFrame | None, note: str
 ) -> None:
     path = tmp_path / "performance.html"
-    page = performance_page(path, MONTH, MIXED, reference, Whole(80, 80))
+    page = drawn("performance", path, MIXED, reference, Whole(80, 80))
     assert page.reason is None
     assert note in " ".join(page.notes)
     assert note in path.read_text("utf-8")
@@ -125,7 +136,7 @@ def test_a_failure_inside_evidently_becomes_the_reason(
 
     monkeypatch.setattr(evidently_pages, "_drift_html", fail)
     path = tmp_path / "drift.html"
-    page = drift_page(path, MONTH, reference, reference, WHOLE)
+    page = drawn("drift", path, reference, reference, WHOLE)
     assert page.reason == "Evidently could not compute it (KeyError: '1')"
     assert page.notes == []
     assert not path.exists()
@@ -158,7 +169,7 @@ def test_a_page_of_what_it_shows_is_the_page_of_the_whole_preset(reference: pl.D
 
 
 def drawn_at(path: Path, current: pl.DataFrame, earlier: Path | None = None, whole: Whole = WHOLE) -> bytes:
-    assert performance_page(path, MONTH, current, MIXED, whole, earlier).reason is None
+    assert drawn("performance", path, current, MIXED, whole, earlier).reason is None
     return path.read_bytes()
 
 

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from scipy.stats import norm
 
 from creditflow.month import Month
-from sql.library import printed
+from sql.library import printed, query, standalone
 from sql.publish import publish
 from tasks.reports.gather import gather_month
 from tasks.reports.metrics import schema
@@ -62,6 +62,22 @@ def test_printed_sql_runs_on_the_published_database(texts, published, month) -> 
     for text in found:
         for statement in duckdb.extract_statements(text):
             assert published.execute(statement.query).fetchall(), text
+
+
+@pytest.mark.parametrize("name", ["counts", "flags", "confusion", "grades", "concentration"])
+def test_a_query_built_on_another_gives_the_same_by_itself(stored: Path, tmp_path: Path, name: str) -> None:
+    built_on, by_itself = query(f"report_{name}"), standalone(f"report_{name}")
+    values = {"month": REALISED, "lgd": 0.45, "missed_default": 5.0, "refused_good": 1.0}
+    own, all_values = (
+        {key: value for key, value in values.items() if f"${key}" in text} for text in (built_on, by_itself)
+    )
+    with duckdb.connect(shutil.copyfile(stored, tmp_path / "warehouse.duckdb")) as con:
+        con.execute(f"CREATE TEMP TABLE month_cells AS {query('report_cells')}", {"month": REALISED})
+        built = con.execute(built_on, own).fetchall()
+    with duckdb.connect(str(stored), read_only=True) as con:
+        alone = con.execute(by_itself, all_values).fetchall()
+    assert built
+    assert alone == built
 
 
 def test_metrics_follow_their_schema(metrics) -> None:
