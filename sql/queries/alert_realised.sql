@@ -14,7 +14,7 @@ realised AS (
         p.value,
         p.reason
     FROM performance AS p
-    SEMI JOIN scores AS s ON p.month = s.month AND p.model = s.model AND p.version = s.version AND s.is_champion
+    SEMI JOIN scorings AS s ON p.month = s.month AND p.model = s.champion AND p.version = s.version
     WHERE
         p.sample = 'realised' AND p.metric = 'roc_auc' AND p.basis = 'live'
         AND (p.month < $month OR (p.month = $month AND (SELECT own FROM labelled)))
