@@ -24,7 +24,7 @@ _GROUPS = {
 _ABOUT_DICTIONARY = """# Data dictionary
 
 The tables and views of `published/creditflow.duckdb`, from its own comments. `creditflow sql` lists them,
-`creditflow sql "DESCRIBE portfolio_by_month"` the columns of one. The table `scores` is also published as
+`creditflow sql "DESCRIBE portfolio_by_month"` the columns of one. The view `scores` is also published as
 Parquet, `published/scores/month=YYYY-MM/scores.parquet`.
 
 How it is published: [sql.md](sql.md)."""
