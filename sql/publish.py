@@ -67,6 +67,15 @@ OWN = ("publication",)
 # 16 MiB: so much may be free in a file of any size.
 FEW_BLOCKS = 64
 
+# A month of `scores` in the order in which it was written, model by model: a reader of one model skips the
+# blocks of the others. The join of the view does not keep it.
+_IN_ORDER = """
+SELECT
+    r.client_id, r.model, g.version, r.is_champion, r.score, r.pd, r.points, r.grade, g.basis, g.run_id,
+    g.file_sha256, g.code_version, g.scored_at, r.flagged
+FROM score_rows AS r CROSS JOIN (FROM scorings WHERE month = {0}) AS g WHERE r.month = {0}
+"""
+
 # Month: mark.
 Marks = dict[str, str]
 
@@ -198,8 +207,7 @@ def _write_month(con: duckdb.DuckDBPyConnection, path: Path, month: str, mark: s
     try:
         # COPY takes no bound values.
         con.execute(
-            f"COPY (SELECT * EXCLUDE (month) FROM scores WHERE month = {quoted(month)}) "
-            f"TO {quoted(str(fresh))} "
+            f"COPY ({_IN_ORDER.format(quoted(month))}) TO {quoted(str(fresh))} "
             f"(FORMAT parquet, COMPRESSION zstd, KV_METADATA {{creditflow: {quoted(mark)}}})"
         )
         put_in_place(fresh, path)

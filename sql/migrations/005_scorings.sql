@@ -36,33 +36,6 @@ QUALIFY
         ORDER BY scored_at DESC, run_id DESC, version DESC, basis DESC, file_sha256 DESC, code_version DESC
     ) = 1;
 
--- One row per month, client and model.
-CREATE TABLE score_rows (
-    month VARCHAR NOT NULL,
-    client_id VARCHAR NOT NULL,
-    model VARCHAR NOT NULL,
-    is_champion BOOLEAN NOT NULL,
-    score DOUBLE NOT NULL,
-    pd DOUBLE NOT NULL,
-    points SMALLINT,
-    grade VARCHAR,
-    flagged BOOLEAN
-);
-
-INSERT INTO score_rows BY NAME
-SELECT
-    s.month,
-    s.client_id,
-    s.model,
-    s.is_champion,
-    s.score,
-    s.pd,
-    s.points,
-    s.grade,
-    s.flagged
-FROM scores AS s
-SEMI JOIN scorings USING (month, version, basis, run_id, file_sha256, code_version, scored_at);
-
 INSERT INTO scores_history BY NAME
 WITH others AS (
     SELECT s.*
@@ -75,6 +48,47 @@ SELECT
     newest.run_id AS superseded_by_run
 FROM others
 INNER JOIN scorings AS newest ON others.month = newest.month;
+
+DELETE FROM scores
+WHERE NOT EXISTS (
+    SELECT 1
+    FROM scorings AS g
+    WHERE
+        g.month = scores.month
+        AND g.version = scores.version
+        AND g.basis = scores.basis
+        AND g.run_id = scores.run_id
+        AND g.file_sha256 = scores.file_sha256
+        AND g.code_version = scores.code_version
+        AND g.scored_at = scores.scored_at
+);
+
+-- One row per month, client and model, model by model.
+CREATE TABLE score_rows (
+    month VARCHAR NOT NULL,
+    client_id VARCHAR NOT NULL,
+    model VARCHAR NOT NULL,
+    is_champion BOOLEAN NOT NULL,
+    score DOUBLE NOT NULL,
+    pd DOUBLE NOT NULL,
+    points SMALLINT,
+    grade VARCHAR,
+    flagged BOOLEAN
+);
+
+-- Without a join, which would not keep the rows in their order.
+INSERT INTO score_rows BY NAME
+SELECT
+    month,
+    client_id,
+    model,
+    is_champion,
+    score,
+    pd,
+    points,
+    grade,
+    flagged
+FROM scores;
 
 DROP TABLE scores;
 

@@ -2,6 +2,6 @@
 SELECT
     pd,
     (list_position($grades, grade) - 1)::UTINYINT AS grade
-FROM scores
+FROM score_rows
 WHERE month = $month AND model = $model
 ORDER BY client_id

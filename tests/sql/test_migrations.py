@@ -172,6 +172,21 @@ def by_key(scores):
     return sorted(scores, key=lambda row: (row["month"], row["client_id"], row["model"]))
 
 
+def test_many_scores_keep_their_order(frozen):
+    """A reader of one model skips the blocks of the others, as long as they lie model by model."""
+    path, many = frozen(4), 600_000
+    with duckdb.connect(str(path)) as con:
+        con.execute(
+            "INSERT INTO scores SELECT * EXCLUDE (i) REPLACE (printf('%07d', i) AS client_id) "
+            "FROM (SELECT s.*, i FROM (FROM scores WHERE month = '2005-05' LIMIT 1) AS s, range(?) AS r (i))",
+            [many],
+        )
+    with open_warehouse(path, threads=4) as con:
+        ids = con.sql("SELECT client_id FROM score_rows").pl()["client_id"].tail(many)
+    assert ids.is_sorted()
+    assert ids.n_unique() == many
+
+
 def test_scores_have_the_columns_that_they_had_as_a_table(frozen):
     path = frozen(4)
     described = "SELECT column_name, column_type FROM (DESCRIBE scores)"

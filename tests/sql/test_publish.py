@@ -564,3 +564,11 @@ def test_only_months_that_changed_are_written(writer, tmp_path):
     assert sorted(p.name for p in folder.rglob("*")) == sorted(
         [*(f"month={m}" for m in MONTHS[:2]), *["scores.parquet"] * 2]
     )
+
+
+def test_scores_as_parquet_keep_the_order_in_which_they_were_written(writer, tmp_path):
+    """Rows of several row groups, by several threads: a join would mix them."""
+    writer.con.execute("SET threads = 4")
+    writer.score(MONTHS[0], 600_000, 0)
+    (written,) = publish_scores(writer.con, tmp_path / "scores")
+    assert pl.read_parquet(written)["client_id"].cast(pl.Int64).is_sorted()
