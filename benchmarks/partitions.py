@@ -390,7 +390,7 @@ Prefect keeps the states of tasks on its server, so workers have to reach it; a 
 before anything is begun, as is a worker with other code.
 
 INPUT is a folder of Parquet files with the accepted clients: `client_id` and the 23 attributes, `month`
-where there is one. OUTPUT gets a file of scores for each, under the same name: the columns of the table
+where there is one. OUTPUT gets a file of scores for each, under the same name: the columns of the view
 `scores` that follow from models and clients alone, and `version` and `code_version`. Both are paths or
 URLs that fsspec reads: `s3://`, `gs://` (with gcsfs), `abfs://` (with adlfs), `sftp://`, `file://`;
 every worker has to reach them. Credentials come from the environment; a URL with a password is refused,

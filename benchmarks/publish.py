@@ -37,12 +37,16 @@ CLIENT = """
     {codes}, {amounts}, i AS row_number, 'sha' || $month AS file_sha256 FROM range($clients) AS r (i)
 """
 SCORE = """
-    SELECT $month AS month, printf('%08d', i) AS client_id, m AS model, 'v' || $month[:4] AS version,
+    SELECT $month AS month, printf('%08d', i) AS client_id, m AS model,
     m = 'blend' AS is_champion, random() AS score, random() AS pd,
     if(m = 'blend', 400 + i % 300, NULL) AS points, if(m = 'blend', chr(65 + (i % 7)::INT), NULL) AS grade,
-    'live' AS basis, 'run-' || $month AS run_id, 'sha' || $month AS file_sha256, 'code' AS code_version,
-    now()::TIMESTAMP AS scored_at, if(m = 'blend', i % 3 = 0, NULL) AS flagged
+    if(m = 'blend', i % 3 = 0, NULL) AS flagged
     FROM (SELECT unnest($models) AS m) CROSS JOIN range($clients) AS r (i)
+"""
+SCORING = """
+    SELECT $month AS month, 'blend' AS champion, 'v' || $month[:4] AS version, 'live' AS basis,
+    'run-' || $month AS run_id, 'sha' || $month AS file_sha256, 'code' AS code_version,
+    now()::TIMESTAMP AS scored_at
 """
 OUTCOME = """
     SELECT $month AS month, printf('%08d', i) AS client_id, (i % 5 = 0)::TINYINT AS defaulted,
@@ -83,7 +87,8 @@ def add_month(con: duckdb.DuckDBPyConnection, month: Month, clients: int) -> Non
         if month > FIRST:
             con.execute("INSERT INTO outcomes BY NAME " + OUTCOME, before)
             con.execute("INSERT INTO files BY NAME " + FILE, {**before, "kind": "outcomes"})
-        con.execute("INSERT INTO scores BY NAME " + SCORE, {**now, "models": list(MODELS)})
+        con.execute("INSERT INTO score_rows BY NAME " + SCORE, {**now, "models": list(MODELS)})
+        con.execute("INSERT INTO scorings BY NAME " + SCORING, {"month": str(month)})
 
 
 def timed(work: Callable[[], object]) -> float:

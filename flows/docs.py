@@ -15,7 +15,7 @@ _HEAD = "<!-- Written by `make docs`; do not edit. -->\n"
 _GROUPS = {
     "What came in": ("files", "clients", "outcomes", "quarantine", "expectation_results"),
     "Models": ("models", "decisions", "retrain_rules", "gate_checks", "promotions"),
-    "Scores": ("scores", "scores_history", "reasons", "reason_texts"),
+    "Scores": ("scores", "score_rows", "scorings", "scores_history", "reasons", "reason_texts"),
     "Monitoring": ("drift", "drift_bins", "performance", "alerts", "alert_messages"),
     "Validation": ("validation", "calibration", "comparisons", "segments", "fairness"),
     "Runs": ("runs", "stage_timings", "backfills", "backfill_months"),
@@ -24,7 +24,7 @@ _GROUPS = {
 _ABOUT_DICTIONARY = """# Data dictionary
 
 The tables and views of `published/creditflow.duckdb`, from its own comments. `creditflow sql` lists them,
-`creditflow sql "DESCRIBE portfolio_by_month"` the columns of one. The table `scores` is also published as
+`creditflow sql "DESCRIBE portfolio_by_month"` the columns of one. The view `scores` is also published as
 Parquet, `published/scores/month=YYYY-MM/scores.parquet`.
 
 How it is published: [sql.md](sql.md)."""

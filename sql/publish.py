@@ -40,7 +40,8 @@ TABLES = (
     "outcomes",
     "quarantine",
     "expectation_results",
-    "scores",
+    "score_rows",
+    "scorings",
     "scores_history",
     "reasons",
     "files",
@@ -156,7 +157,7 @@ def _maker() -> dict[str, str]:
 
 
 def publish_scores(con: duckdb.DuckDBPyConnection, folder: Path) -> list[Path]:
-    """Brings `folder`/month=YYYY-MM/scores.parquet up to the writer's table `scores`.
+    """Brings `folder`/month=YYYY-MM/scores.parquet up to the writer's `scores`.
 
     Each file is replaced by rename, and only where its mark, which it carries in its own metadata, is not
     that of its month. The month stands in the folder's name, as DuckDB, polars, pandas and Spark read it.
@@ -177,16 +178,8 @@ def publish_scores(con: duckdb.DuckDBPyConnection, folder: Path) -> list[Path]:
 
 
 def marks(con: duckdb.DuckDBPyConnection) -> Marks:
-    """By what each scored month was scored: equal marks mean equal rows.
-
-    A scoring replaces a month's rows whole, so that any one of them tells.
-    """
-    found = {}
-    for (month,) in con.execute("SELECT DISTINCT month FROM files WHERE kind = 'clients'").fetchall():
-        # Month by month: DuckDB reads the first block of each and no other.
-        for row in con.execute(query("score_mark"), {"month": month}).fetchall():
-            found[month] = row[0]
-    return found
+    """By what each scored month was scored: equal marks mean equal rows, which a scoring replaces."""
+    return dict(con.execute(query("score_marks")).fetchall())
 
 
 def _parquet(folder: Path, month: str) -> Path:

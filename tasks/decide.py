@@ -417,7 +417,6 @@ def _newest_live(
         con,
         "newest_live_month",
         month=str(month),
-        model=champion.model,
         version=champion.version,
         known=known,
     )

@@ -128,8 +128,8 @@ def _score_month(
         explaining.rows = explained
     with step(run, "store"), transaction(con):
         execute(con, "archive_scores", month=str(month), run_id=run.run_id)
-        for table in ("scores", "reasons"):
-            execute(con, f"delete_{table}", month=str(month))
+        for what in ("scores", "scoring", "reasons"):
+            execute(con, f"delete_{what}", month=str(month))
         _insert_scores(con, run, month, champion, [scores[name] for name in order])
         if explained:
             told = str(reasons["reasons"])
@@ -144,17 +144,18 @@ def _score_month(
 def _insert_scores(
     con: duckdb.DuckDBPyConnection, run: Run, month: Month, champion: Champion, paths: Sequence[Path]
 ) -> None:
+    execute(con, "insert_scores", month=str(month), paths=list(map(str, paths)))
     execute(
         con,
-        "insert_scores",
+        "insert_scoring",
         month=str(month),
+        champion=champion.model,
         version=champion.version,
         basis=_basis(con, run, month, champion),
         run_id=run.run_id,
         sha256=execute(con, "current_file", month=str(month), kind="clients")[0][0],
         code_version=run.code_version,
         scored_at=now(),
-        paths=list(map(str, paths)),
     )
 
 
@@ -223,7 +224,7 @@ def _scores(
 def score_rows(
     clients: pl.Series, name: str, scored: pl.DataFrame, cut_off: float, is_champion: bool, options: Options
 ) -> pl.DataFrame:
-    """One model's rows of the table `scores`; points, grade and flag are the champion's alone."""
+    """One model's rows of the table `score_rows`; points, grade and flag are the champion's alone."""
     rows = clients.len()
     return pl.DataFrame(
         [

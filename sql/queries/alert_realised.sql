@@ -6,15 +6,6 @@ WITH labelled AS (
     WHERE month = $month AND source = 'label'
 ),
 
-champions AS MATERIALIZED (
-    SELECT DISTINCT
-        month,
-        model,
-        version
-    FROM scores
-    WHERE is_champion AND month <= $month
-),
-
 realised AS (
     SELECT
         p.month,
@@ -23,7 +14,7 @@ realised AS (
         p.value,
         p.reason
     FROM performance AS p
-    SEMI JOIN champions AS c ON p.month = c.month AND p.model = c.model AND p.version = c.version
+    SEMI JOIN scorings AS s ON p.month = s.month AND p.model = s.champion AND p.version = s.version
     WHERE
         p.sample = 'realised' AND p.metric = 'roc_auc' AND p.basis = 'live'
         AND (p.month < $month OR (p.month = $month AND (SELECT own FROM labelled)))

@@ -5,6 +5,6 @@ SELECT
     sum(o.defaulted)::BIGINT AS defaulters,
     sum(s.pd) AS expected,
     sum(s.pd * (1 - s.pd)) AS variance
-FROM scores AS s
+FROM score_rows AS s
 INNER JOIN outcomes AS o ON s.month = o.month AND s.client_id = o.client_id
 WHERE s.is_champion AND s.month = $month AND o.month = $month

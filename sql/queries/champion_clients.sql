@@ -11,7 +11,7 @@ SELECT
     c.age,
     c.pay_1,
     c.bill_amt1
-FROM scores AS s
+FROM score_rows AS s
 INNER JOIN clients AS c ON s.month = c.month AND s.client_id = c.client_id
 LEFT JOIN outcomes AS o ON s.month = o.month AND s.client_id = o.client_id
 WHERE s.month = $month AND s.is_champion

@@ -3,5 +3,5 @@ SELECT
     c.* EXCLUDE (month, client_id, row_number, file_sha256),
     s.score
 FROM clients AS c
-INNER JOIN scores AS s ON c.month = s.month AND c.client_id = s.client_id
+INNER JOIN score_rows AS s ON c.month = s.month AND c.client_id = s.client_id
 WHERE c.month = $month AND s.is_champion

@@ -1,7 +1,7 @@
 -- Expected and observed defaults of the champion's grades, and the terms whose sum over the tenths is Hosmer and
 -- Lemeshow's statistic. Grain: grouping and group. Owner: readers.
 WITH champion AS (
-    SELECT DISTINCT model, version FROM scores WHERE month = $month AND is_champion
+    SELECT champion AS model, version FROM scorings WHERE month = $month
 )
 SELECT
     grouping, position, group_label, clients, defaulters, expected, default_rate,

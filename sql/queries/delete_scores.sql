@@ -1,3 +1,3 @@
--- Empties a month's partition of scores. Owner: tasks/score.py.
-DELETE FROM scores
+-- Empties a month's partition of scores; delete_scoring.sql forgets what made them. Owner: tasks/score.py.
+DELETE FROM score_rows
 WHERE month = $month

@@ -10,25 +10,16 @@ WITH loads AS (
     GROUP BY month
 ),
 
-scorings AS (
-    SELECT
-        month,
-        any_value(run_id) AS scores_run
-    FROM scores
-    WHERE month <= $month
-    GROUP BY month
-),
-
 state AS (
     SELECT
         l.month,
         CASE
-            WHEN $product IN ('drift', 'estimates') THEN s.scores_run
-            ELSE concat_ws('|', l.clients_run, l.outcomes_run, s.scores_run)
+            WHEN $product IN ('drift', 'estimates') THEN s.run_id
+            ELSE concat_ws('|', l.clients_run, l.outcomes_run, s.run_id)
         END AS made_from
     FROM loads AS l
     LEFT JOIN scorings AS s ON l.month = s.month
-    WHERE $product = 'report' OR s.scores_run IS NOT NULL
+    WHERE $product = 'report' OR s.run_id IS NOT NULL
 )
 
 SELECT

@@ -1,6 +1,6 @@
--- Whether a month is scored, and which months are. Grain: one row. Owner: tasks/explain.py.
+-- How many clients of a month are scored, and which months are. Grain: one row. Owner: tasks/explain.py.
 SELECT
-    count(*) FILTER (WHERE month = $month) AS scored,
+    (SELECT count(*) FROM score_rows WHERE month = $month AND is_champion) AS scored,
     min(month) AS first_month, max(month) AS last_month
-FROM scores
-WHERE is_champion
+FROM scorings
+WHERE champion IS NOT NULL

@@ -1,5 +1,5 @@
 -- The grades of a month's scores. Grain: grade. Owner: tasks/assess.py.
 SELECT DISTINCT grade
-FROM scores
+FROM score_rows
 WHERE month = $month AND grade IS NOT NULL
 ORDER BY grade

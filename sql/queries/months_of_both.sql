@@ -2,10 +2,11 @@
 -- Owner: tasks/registry.py.
 WITH kept AS (
     SELECT
-        month,
-        model,
-        version
-    FROM scores
+        r.month,
+        r.model,
+        s.version
+    FROM (SELECT DISTINCT month, model FROM score_rows) AS r
+    INNER JOIN scorings AS s ON r.month = s.month
     UNION
     SELECT
         month,

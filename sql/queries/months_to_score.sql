@@ -8,7 +8,7 @@ WHERE
     AND f.month <= $month
     AND (
         f.month = $month
-        OR f.month NOT IN (SELECT DISTINCT s.month FROM scores AS s)
+        OR f.month NOT IN (SELECT s.month FROM scorings AS s)
         OR f.month NOT IN (
             SELECT e.month
             FROM files AS e

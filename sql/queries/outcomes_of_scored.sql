@@ -3,6 +3,6 @@
 SELECT
     hash(s.client_id) AS client,
     o.defaulted
-FROM scores AS s
+FROM score_rows AS s
 LEFT JOIN outcomes AS o ON s.month = o.month AND s.client_id = o.client_id
 WHERE s.month = $month AND s.is_champion

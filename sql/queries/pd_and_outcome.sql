@@ -2,6 +2,6 @@
 SELECT
     s.pd,
     o.defaulted
-FROM scores AS s
+FROM score_rows AS s
 INNER JOIN outcomes AS o ON s.month = o.month AND s.client_id = o.client_id
 WHERE s.month = $month AND s.model = $model

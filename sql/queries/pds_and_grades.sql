@@ -4,5 +4,5 @@ SELECT
     hash(client_id) AS client,
     pd,
     (list_position($grades, grade) - 1)::UTINYINT AS grade
-FROM scores
+FROM score_rows
 WHERE month = $month AND model = $model

@@ -13,13 +13,16 @@ client_files AS (
     SELECT month, received, accepted, quarantined
     FROM files WHERE kind = 'clients' AND is_current
 ),
-champions AS (
-    SELECT
-        month, model, version, string_agg(DISTINCT basis, ', ' ORDER BY basis) AS basis,
-        count(*) AS scored, avg(pd) AS mean_pd
-    FROM scores
+counted AS (
+    SELECT month, count(*) AS scored, avg(pd) AS mean_pd
+    FROM score_rows
     WHERE is_champion AND ($month::VARCHAR IS NULL OR month = $month)
-    GROUP BY month, model, version
+    GROUP BY month
+),
+champions AS (
+    SELECT s.month, s.champion AS model, s.version, s.basis, c.scored, c.mean_pd
+    FROM scorings AS s
+    INNER JOIN counted AS c ON s.month = c.month
 ),
 known AS (
     SELECT month, count(*) AS outcomes, sum(defaulted)::BIGINT AS defaulters, avg(defaulted) AS default_rate

@@ -5,7 +5,7 @@ WITH summed AS (
     SELECT
         count(*) AS clients, avg(pd) AS mean, min(pd) AS low, max(pd) AS high,
         quantile_cont(pd, [0.05, 0.25, 0.5, 0.75, 0.95]) AS quantiles
-    FROM scores
+    FROM score_rows
     WHERE month = $month AND is_champion
 )
 SELECT

@@ -1,7 +1,7 @@
 -- Estimate and truth of each month's champion, side by side, up to $month. Grain: month and metric.
 -- Owner: tasks.reports.
 WITH champions AS (
-    SELECT DISTINCT month, model, version, basis FROM scores WHERE is_champion AND month <= $month
+    SELECT month, champion AS model, version, basis FROM scorings WHERE month <= $month
 )
 SELECT
     c.month, c.model, c.version, any_value(c.basis) AS basis, p.metric,

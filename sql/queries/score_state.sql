@@ -1,12 +1,11 @@
--- What a month's scores were made with: equal to the present means nothing to score.
--- Grain: version, file and code. Owner: tasks/score.py.
+-- What a month's scores were made with: equal to the present means nothing to score. Grain: at most one row.
+-- Owner: tasks/score.py.
 SELECT
     version,
     file_sha256,
     code_version,
-    any_value(model) FILTER (WHERE is_champion) AS champion,
-    count(*) AS rows,
-    any_value(basis) AS basis
-FROM scores
+    champion,
+    (SELECT count(*) FROM score_rows AS r WHERE r.month = $month) AS rows,
+    basis
+FROM scorings
 WHERE month = $month
-GROUP BY version, file_sha256, code_version

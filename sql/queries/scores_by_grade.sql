@@ -6,7 +6,7 @@ SELECT
     avg(pd) AS mean_pd,
     min(points) AS points_low,
     max(points) AS points_high
-FROM scores
+FROM score_rows
 WHERE month = $month AND is_champion
 GROUP BY grade
 ORDER BY mean_pd, grade

@@ -20,17 +20,25 @@ client_files AS (
     WHERE kind = 'clients' AND is_current
 ),
 
-champions AS (
+counted AS (
     SELECT
         month,
-        any_value(model) AS model,
-        any_value(version) AS version,
-        any_value(basis) AS basis,
-        count(*) AS scored,
-        max(scored_at) AS scored_at
-    FROM scores
+        count(*) AS scored
+    FROM score_rows
     WHERE is_champion
     GROUP BY month
+),
+
+champions AS (
+    SELECT
+        s.month,
+        s.champion AS model,
+        s.version,
+        s.basis,
+        c.scored,
+        s.scored_at
+    FROM scorings AS s
+    INNER JOIN counted AS c ON s.month = c.month
 ),
 
 known AS (

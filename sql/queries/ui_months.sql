@@ -10,28 +10,26 @@ WITH loads AS (
     GROUP BY month
 ),
 
-champions AS (
+counted AS (
     SELECT
         month,
-        any_value(model) AS model,
-        any_value(version) AS version,
-        any_value(run_id) AS scores_run,
         count(*) AS scored
-    FROM scores
+    FROM score_rows
     WHERE is_champion
     GROUP BY month
 )
 
 SELECT
-    c.month,
-    c.model,
-    c.version,
+    s.month,
+    s.champion AS model,
+    s.version,
     m.manifest_sha256,
     l.clients_run,
-    c.scores_run,
+    s.run_id AS scores_run,
     l.outcomes_run,
     c.scored
-FROM champions AS c
-INNER JOIN models AS m ON c.model = m.model AND c.version = m.version
-LEFT JOIN loads AS l ON c.month = l.month
-ORDER BY c.month
+FROM scorings AS s
+INNER JOIN counted AS c ON s.month = c.month
+INNER JOIN models AS m ON s.champion = m.model AND s.version = m.version
+LEFT JOIN loads AS l ON s.month = l.month
+ORDER BY s.month

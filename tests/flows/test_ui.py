@@ -58,9 +58,10 @@ def clients(rows, seed):
 _INSERTS = (
     "INSERT INTO clients BY NAME SELECT * EXCLUDE (score, pd, defaulted), 'x' AS file_sha256 FROM frame",
     "INSERT INTO outcomes SELECT month, client_id, defaulted, 'outcomes', 'x' FROM frame",
-    "INSERT INTO scores BY NAME SELECT month, client_id, score, pd, 'logistic' AS model, 'v1' AS version,"
-    " TRUE AS is_champion, 'live' AS basis, 'r1' AS run_id, 'x' AS file_sha256, 'c0de' AS code_version,"
-    " now()::TIMESTAMP AS scored_at FROM frame",
+    "INSERT INTO score_rows BY NAME SELECT month, client_id, score, pd, 'logistic' AS model,"
+    " TRUE AS is_champion FROM frame",
+    "INSERT INTO scorings SELECT DISTINCT month, 'logistic', 'v1', 'live', 'r1', 'x', 'c0de',"
+    " now()::TIMESTAMP FROM frame",
 )
 
 

@@ -18,6 +18,7 @@ LATER = {
     1: {"performance": "sample != 'estimated'", "derived": "product IN ('drift', 'performance', 'report')"},
     2: {"performance": "sample != 'estimated'", "derived": "product != 'estimates'"},
     3: {},
+    4: {},
 }
 
 

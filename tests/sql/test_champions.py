@@ -1,10 +1,11 @@
 """Who is champion of which month, from decisions and persons' choices; and what readers see of it."""
 
+import duckdb
 import polars as pl
 import pytest
 
 from sql.library import scripts
-from sql.warehouse import execute
+from sql.warehouse import execute, transaction
 
 A, B, C = ("blend", "v1"), ("blend", "v2"), ("logistic", "v2")
 
@@ -127,17 +128,18 @@ def test_scores_are_inserted_and_archived_by_name(con, tmp_path):
     path = tmp_path / "scores.parquet"
     row = {"flagged": True, "pd": 0.4, "score": 0.1, "is_champion": True, "model": "blend", "client_id": "1"}
     pl.DataFrame([row | {"grade": "C", "points": 500}]).write_parquet(path)
+    execute(con, "insert_scores", month="2005-04", paths=[str(path)])
     execute(
         con,
-        "insert_scores",
+        "insert_scoring",
         month="2005-04",
+        champion="blend",
         version="v1",
         basis="live",
         run_id="r",
         sha256="s",
         code_version="c",
         scored_at="2005-05-01",
-        paths=[str(path)],
     )
     execute(con, "archive_scores", month="2005-04", run_id="next")
     kept = "client_id, model, pd, points, grade, flagged"
@@ -162,3 +164,15 @@ def test_leaderboard_names_calibrator_and_attributes(views):
     )
     found = views.execute("SELECT model, calibrator, attributes, roc_auc FROM model_leaderboard").fetchall()
     assert found == [("blend", "none", "unprotected", 0.79)]
+
+
+def test_a_month_has_one_scoring(con):
+    made = {"month": "2005-04", "version": "v1", "basis": "live", "run_id": "r", "sha256": "s"}
+    made |= {"code_version": "c", "scored_at": "2005-05-01"}
+    execute(con, "insert_scoring", champion="blend", **made)
+    with pytest.raises(duckdb.ConstraintException, match="2005-04"):
+        execute(con, "insert_scoring", champion="logistic", **made)
+    with transaction(con):
+        execute(con, "delete_scoring", month="2005-04")
+        execute(con, "insert_scoring", champion="logistic", **made)
+    assert con.execute("SELECT month, champion FROM scorings").fetchall() == [("2005-04", "logistic")]

@@ -29,7 +29,16 @@ from sql.warehouse import copy_rows, execute, open_published, open_warehouse, st
 
 MONTHS = ("2005-04", "2005-05", "2005-06")
 # The tables of a month's clients.
-LARGE = ("clients", "outcomes", "quarantine", "expectation_results", "scores", "scores_history", "reasons")
+LARGE = (
+    "clients",
+    "outcomes",
+    "quarantine",
+    "expectation_results",
+    "score_rows",
+    "scorings",
+    "scores_history",
+    "reasons",
+)
 
 
 @pytest.fixture
@@ -203,12 +212,13 @@ class Writer:
         )
         with transaction(self.con):
             execute(self.con, "archive_scores", month=month, run_id=f"r{self.runs}")
-            execute(self.con, "delete_scores", month=month)
-            execute(self.con, "delete_reasons", month=month)
+            self.lose_scores(month)
             stamps = {"run_id": f"r{self.runs}", "code_version": "c", "scored_at": self._moment()}
             path = self._parquet(scored)
-            key = {"month": month, "version": "v", "paths": [path]}
-            execute(self.con, "insert_scores", **key, basis="live", sha256="s", **stamps)
+            execute(self.con, "insert_scores", month=month, paths=[path])
+            key = {"month": month, "champion": "blend", "version": "v"}
+            if rows:
+                execute(self.con, "insert_scoring", **key, basis="live", sha256="s", **stamps)
             if explained:
                 key = {"month": month, "version": "v", "path": self._parquet(reasons)}
                 execute(self.con, "insert_reasons", **key)
@@ -228,8 +238,8 @@ class Writer:
             self.con.execute(f"DELETE FROM {table} WHERE month = $month", {"month": month})
 
     def lose_scores(self, month: str) -> None:
-        for table in ("scores", "reasons"):
-            execute(self.con, f"delete_{table}", month=month)
+        for what in ("scores", "scoring", "reasons"):
+            execute(self.con, f"delete_{what}", month=month)
 
 
 @pytest.fixture
@@ -238,10 +248,11 @@ def writer(con, tmp_path):
 
 
 def tables_of(path: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Every table's rows, in an order of their own."""
+    """Every table's rows, and those of the view `scores`, in an order of their own."""
     with duckdb.connect(str(path), read_only=True) as reader:
         names = reader.execute("SELECT table_name FROM duckdb_tables() ORDER BY 1").fetchall()
-        return {name: reader.execute(f"FROM {name} ORDER BY ALL").fetchall() for (name,) in names}
+        names = [*(name for (name,) in names), "scores"]
+        return {name: reader.execute(f"FROM {name} ORDER BY ALL").fetchall() for name in names}
 
 
 def shape_of(path: Path) -> list[list[tuple[Any, ...]]]:
@@ -311,7 +322,7 @@ def test_a_publication_holds_the_writer_s_tables(stepper, steps):
         else:
             getattr(stepper, name)(*values)
     published = tables_of(target)
-    for table in TABLES:
+    for table in (*TABLES, "scores"):
         assert published[table] == stepper.con.execute(f"FROM {table} ORDER BY ALL").fetchall(), table
     stored = stepper.con.sql("SELECT * EXCLUDE (month), month FROM scores").pl()
     files = sorted(scores.glob("*/*.parquet"))
@@ -369,7 +380,8 @@ def test_every_statement_that_writes_to_a_large_table_is_among_the_steps_above()
     writing = {script.name for script in scripts("queries") if writes.search(script.text)}
     with open(__file__, encoding="utf-8") as source:
         stepped = source.read()
-    named = {name for name in writing if f'"{name}"' in stepped} | {"delete_scores", "delete_reasons"}
+    deleting = {"delete_scores", "delete_scoring", "delete_reasons"}
+    named = {name for name in writing if f'"{name}"' in stepped} | deleting
     assert writing == named
     top = Path(module.__file__).resolve().parent.parent
     code = [p for room in ("tasks", "flows", "models", "expectations") for p in (top / room).rglob("*.py")]
@@ -552,3 +564,11 @@ def test_only_months_that_changed_are_written(writer, tmp_path):
     assert sorted(p.name for p in folder.rglob("*")) == sorted(
         [*(f"month={m}" for m in MONTHS[:2]), *["scores.parquet"] * 2]
     )
+
+
+def test_scores_as_parquet_keep_the_order_in_which_they_were_written(writer, tmp_path):
+    """Rows of several row groups, by several threads: a join would mix them."""
+    writer.con.execute("SET threads = 4")
+    writer.score(MONTHS[0], 600_000, 0)
+    (written,) = publish_scores(writer.con, tmp_path / "scores")
+    assert pl.read_parquet(written)["client_id"].cast(pl.Int64).is_sorted()

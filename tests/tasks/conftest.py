@@ -132,12 +132,15 @@ class Office:
             frame = con.sql(f"FROM clients WHERE month = '{month}'").pl()
             rows = frame.select("month", "client_id").hstack(model.score(frame))  # noqa: F841
             execute(con, "archive_scores", month=month, run_id="next")
-            con.execute("DELETE FROM scores WHERE month = ?", [month])
+            for table in ("score_rows", "scorings"):
+                con.execute(f"DELETE FROM {table} WHERE month = ?", [month])
             con.execute(
-                "INSERT INTO scores BY NAME SELECT *, ? AS model, ? AS version, true AS is_champion, "
-                "'live' AS basis, 'r' AS run_id, 's' AS file_sha256, 'c' AS code_version, "
-                "now()::TIMESTAMP AS scored_at FROM rows",
-                [champion.model, champion.version],
+                "INSERT INTO score_rows BY NAME SELECT *, ? AS model, true AS is_champion FROM rows",
+                [champion.model],
+            )
+            con.execute(
+                "INSERT INTO scorings VALUES (?, ?, ?, 'live', 'r', 's', 'c', now()::TIMESTAMP)",
+                [month, champion.model, champion.version],
             )
 
     def warehouse(self):

@@ -218,7 +218,7 @@ def test_few_held_out_defaulters_are_no_measure_of_decay(office):
 
 def test_in_sample_and_retrospective_scores_are_no_evidence(office):
     office.month("2005-02")
-    office.ask("UPDATE scores SET basis = 'retrospective'")
+    office.ask("UPDATE scorings SET basis = 'retrospective'")
     office.month("2005-03")
     found = rules(office, "2005-03")
     assert found["drift"][1] is None

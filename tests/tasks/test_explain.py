@@ -37,8 +37,12 @@ INSERT INTO models VALUES
  '2005-08-01', 'unprotected', 'platt', 0.16667, NULL)
 """
 _INSERT_SCORE = """
-INSERT INTO scores VALUES
-('2005-08', ?, 'blend', ?, ?, ?, 0.4321, 512, 'E', 'live', 'run-8', 'sha', 'c0de', '2005-09-01 06:00:00', ?)
+INSERT INTO score_rows VALUES
+('2005-08', ?, 'blend', ?, ?, 0.4321, 512, 'E', ?)
+"""
+_INSERT_SCORING = """
+INSERT INTO scorings VALUES
+('2005-08', 'blend', ?, 'live', 'run-8', 'sha', 'c0de', '2005-09-01 06:00:00')
 """
 
 
@@ -58,8 +62,9 @@ def published(tmp_path: Path) -> Path:
         )
         con.execute(_INSERT_MODEL, [VERSION])
         for client in ("0000007", "<b>8</b>"):
-            con.execute(_INSERT_SCORE, [client, VERSION, True, SCORE, True])
-        con.execute(_INSERT_SCORE, ["0000009", VERSION, False, SCORE, None])
+            con.execute(_INSERT_SCORE, [client, True, SCORE, True])
+        con.execute(_INSERT_SCORE, ["0000009", False, SCORE, None])
+        con.execute(_INSERT_SCORING, [VERSION])
         con.execute(_INSERT_REASONS, [VERSION])
     return path
 
@@ -115,9 +120,9 @@ _OUTCOME = "INSERT INTO outcomes VALUES ('2005-08', '0000007', {}, 'outcomes', '
         ("SELECT 1", [f"    -4.2 SD  bill_amt1  {_MEANING}"]),
         (_OUTCOME.format(1), ["  Outcome   defaulted"]),
         (_OUTCOME.format(0), ["  Outcome   did not default"]),
-        ("UPDATE scores SET flagged = NULL", ["  Flag      not judged: scored by an earlier release"]),
+        ("UPDATE score_rows SET flagged = NULL", ["  Flag      not judged: scored by an earlier release"]),
         (
-            "UPDATE scores SET flagged = FALSE",
+            "UPDATE score_rows SET flagged = FALSE",
             ["  Flag      not flagged: the PD is below the cut-off of 16.67%"],
         ),
         ("DELETE FROM models", ["  Flag      flagged", "   -0.41  together: a score of 40.00%"]),
@@ -163,7 +168,8 @@ def test_an_unknown_month_or_client_is_one_clear_line(
 def test_nothing_scored_nothing_published_and_an_earlier_release_are_told(
     published: Path, change: Callable[[str], None], tmp_path: Path
 ) -> None:
-    change("DELETE FROM scores")
+    for table in ("score_rows", "scorings"):
+        change(f"DELETE FROM {table}")
     with pytest.raises(UsageError, match=r"expected a scored month, found none at all\."):
         explain(published, MONTH, "0000007")
     change("DROP TABLE reasons")
@@ -188,7 +194,7 @@ def test_json_holds_every_figure(published: Path) -> None:
 
 
 def test_a_score_at_the_edge_has_no_sum(published: Path, change: Callable[[str], None]) -> None:
-    change("UPDATE scores SET score = 1.0")
+    change("UPDATE score_rows SET score = 1.0")
     found = explain(published, MONTH, "0000007")
     assert (found.log_odds, found.other_columns) == (None, None)
     assert not any("together" in line for line in in_words(found))

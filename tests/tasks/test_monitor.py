@@ -63,8 +63,8 @@ def monitored(two_sets, monkeypatch):
 def add_challenger(office):
     with office.warehouse() as con:
         con.execute(
-            "INSERT INTO scores SELECT * REPLACE ('logistic' AS model, false AS is_champion, pd / 2 AS pd) "
-            "FROM scores WHERE month = '2005-04'"
+            "INSERT INTO score_rows SELECT * REPLACE ('logistic' AS model, false AS is_champion, "
+            "pd / 2 AS pd) FROM score_rows WHERE month = '2005-04'"
         )
 
 
@@ -98,7 +98,7 @@ def test_estimates_follow_a_new_scoring_and_nothing_else(two_sets, monitored):
     assert monitored() == before
     two_sets.ask("UPDATE performance SET value = 7 WHERE sample = 'estimated'")
     assert {row[0] for row in monitored().values()} == {7}
-    two_sets.ask("UPDATE scores SET run_id = 'scored again'")
+    two_sets.ask("UPDATE scorings SET run_id = 'scored again'")
     assert monitored() == before
 
 
@@ -118,8 +118,8 @@ def test_models_that_did_not_score_the_same_clients_are_refused(two_sets, monito
     add_challenger(two_sets)
     two_sets.realise("2005-04")
     two_sets.ask(
-        "DELETE FROM scores WHERE month = '2005-04' AND model = 'logistic' AND client_id = "
-        "(SELECT min(client_id) FROM scores WHERE month = '2005-04')"
+        "DELETE FROM score_rows WHERE month = '2005-04' AND model = 'logistic' AND client_id = "
+        "(SELECT min(client_id) FROM score_rows WHERE month = '2005-04')"
     )
     with two_sets.warehouse() as con, pytest.raises(WarehouseCorrupt, match="of logistic"):
         list(truths(con, Month(2005, 4)))

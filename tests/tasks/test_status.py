@@ -97,11 +97,11 @@ def add_champion(con, month):
     for model, champion in (("m", True), ("challenger", False)):
         for client in "ab":
             con.execute(
-                "INSERT INTO scores BY NAME SELECT ? AS month, ? AS client_id, ? AS model, 'v' AS version, "
-                "? AS is_champion, 0.1 AS score, 0.1 AS pd, 'live' AS basis, 'scoring' AS run_id, 's' AS "
-                f"file_sha256, 'c' AS code_version, {AT} AS scored_at",
+                "INSERT INTO score_rows BY NAME SELECT ? AS month, ? AS client_id, ? AS model, "
+                "? AS is_champion, 0.1 AS score, 0.1 AS pd",
                 [month, client, model, champion],
             )
+    con.execute(f"INSERT INTO scorings VALUES (?, 'm', 'v', 'live', 'scoring', 's', 'c', {AT})", [month])
 
 
 def add_performance(con, month, sample, metric, value, model="m"):
@@ -389,9 +389,12 @@ def test_three_years_of_thirty_thousand_clients_take_less_than_a_second(home, st
             add_file(con, month)
             add_run(con, month, f"r-{month}", "done", "2005-06-01")
         con.execute(
-            "INSERT INTO scores BY NAME SELECT m AS month, 'c' || i AS client_id, model, 'v' AS version, "
-            "model = 'blend' AS is_champion, 0.1 AS score, 0.1 AS pd, 'live' AS basis, 'r' AS run_id, "
-            f"'s' AS file_sha256, 'c' AS code_version, {AT} AS scored_at FROM (SELECT unnest($months) AS m), "
+            f"INSERT INTO scorings SELECT unnest($months), 'blend', 'v', 'live', 'r', 's', 'c', {AT}",
+            {"months": months},
+        )
+        con.execute(
+            "INSERT INTO score_rows BY NAME SELECT m AS month, 'c' || i AS client_id, model, "
+            "model = 'blend' AS is_champion, 0.1 AS score, 0.1 AS pd FROM (SELECT unnest($months) AS m), "
             "(SELECT unnest(['blend', 'logistic', 'vae']) AS model), range(30000) AS r (i)",
             {"months": months},
         )

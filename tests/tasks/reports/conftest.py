@@ -38,9 +38,8 @@ _CHECKS = [  # rule, expectation, column, severity, meaning, outcome, evaluated,
     ("returning", "share", "client_id", "info", "known clients", "not run", 0, 0, [], "no earlier month"),
 ]
 _INSERT_SCORES = """
-INSERT INTO scores
-SELECT ?, client_id, ?, ?, ?, score, pd, points, grade, 'live', ?, ?, 'c0dec0dec0de', ?,
-       CASE WHEN ? THEN pd >= 0.18 END
+INSERT INTO score_rows
+SELECT ?, client_id, ?, ?, score, pd, points, grade, CASE WHEN ? THEN pd >= 0.18 END
 FROM graded
 """
 _INSERT_MODEL = """
@@ -266,11 +265,12 @@ def _add_scores(con: duckdb.DuckDBPyConnection, month: str, frame: pl.DataFrame)
         points=(600 - 50 * pl.col("score")).cast(pl.Int16),
         grade=pl.col("pd").bin_intervals([0.05, 0.1, 0.2, 0.35, 0.6], labels=grades).cast(pl.String),
     )
+    con.execute(
+        "INSERT INTO scorings VALUES (?, ?, ?, 'live', ?, ?, 'c0dec0dec0de', ?)",
+        [month, MODELS[0], VERSION, f"run-{month}", sha(month, "c"), _START],
+    )
     for place, model in enumerate(MODELS):
-        con.execute(
-            _INSERT_SCORES,
-            [month, model, VERSION, place == 0, f"run-{month}", sha(month, "c"), _START, place == 0],
-        )
+        con.execute(_INSERT_SCORES, [month, model, place == 0, place == 0])
         if con.execute("SELECT count(*) FROM models WHERE model = ?", [model]).fetchall()[0][0] == 0:
             con.execute(
                 _INSERT_MODEL,

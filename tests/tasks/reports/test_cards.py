@@ -326,7 +326,7 @@ def test_nothing_new_means_nothing_written(
             "UPDATE decisions SET champion = 'vae_anomaly' WHERE month = '2005-05'",
             {CHAMPION, ANOMALY, SUPERVISED},
         ),
-        ("UPDATE scores SET pd = 0.1", set()),
+        ("UPDATE score_rows SET pd = 0.1", set()),
     ],
 )
 def test_only_the_cards_whose_facts_changed_are_written(

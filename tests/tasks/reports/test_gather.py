@@ -74,7 +74,7 @@ def test_grades_and_histogram_hold_every_scored_client_once(con: duckdb.DuckDBPy
 
 
 def test_the_highest_pd_falls_into_the_last_class(con: duckdb.DuckDBPyConnection) -> None:
-    con.execute("UPDATE scores SET pd = 1.0 WHERE month = '2005-05' AND is_champion")
+    con.execute("UPDATE score_rows SET pd = 1.0 WHERE month = '2005-05' AND is_champion")
     facts = gather_month(con, LIVE)
     assert facts is not None
     assert [(b.bin, b.clients) for b in facts.pd_bins] == [(39, 400)]

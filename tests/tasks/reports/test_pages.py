@@ -115,7 +115,8 @@ def test_markup_and_long_labels_are_only_text(
 ) -> None:
     hostile = "<img src=x onerror=alert(1)>"
     con.execute("UPDATE models SET model = ? WHERE model = 'logistic'", [hostile])
-    con.execute("UPDATE scores SET model = ?, grade = ? WHERE model = 'logistic'", [hostile, hostile])
+    con.execute("UPDATE score_rows SET model = ?, grade = ? WHERE model = 'logistic'", [hostile, hostile])
+    con.execute("UPDATE scorings SET champion = ? WHERE champion = 'logistic'", [hostile])
     con.execute("UPDATE performance SET model = ? WHERE model = 'logistic'", [hostile])
     con.execute("UPDATE files SET file_name = ?, run_id = ?", [hostile, hostile])
     con.execute("UPDATE runs SET message = ?, command = ?", [hostile, hostile])
@@ -220,12 +221,12 @@ def test_a_long_quarantine_states_its_total(con: duckdb.DuckDBPyConnection) -> N
         "DELETE FROM outcomes",
         "UPDATE outcomes SET defaulted = 0",
         "UPDATE outcomes SET defaulted = 1",
-        "UPDATE scores SET grade = NULL, points = NULL",
-        "UPDATE scores SET pd = 0.5, grade = 'C'",
-        "DELETE FROM scores",
+        "UPDATE score_rows SET grade = NULL, points = NULL",
+        "UPDATE score_rows SET pd = 0.5, grade = 'C'",
+        "DELETE FROM score_rows; DELETE FROM scorings",
         "DELETE FROM quarantine; UPDATE files SET received = accepted, quarantined = 0",
         "UPDATE clients SET bill_amt1 = -1",
-        "DELETE FROM scores WHERE client_id > '0000010'",
+        "DELETE FROM score_rows WHERE client_id > '0000010'",
         "UPDATE drift SET value = 12.5",
         "DELETE FROM retrain_rules",
         "DELETE FROM promotions",
@@ -236,9 +237,9 @@ def test_a_long_quarantine_states_its_total(con: duckdb.DuckDBPyConnection) -> N
         "UPDATE reasons SET unusual_1 = NULL, unusual_2 = NULL, unusual_3 = NULL",
         "UPDATE reasons SET unusual_1 = 'a_column_of_old'",
         "DELETE FROM reasons WHERE client_id <> '0000042'",
-        "UPDATE scores SET flagged = NULL",
-        "UPDATE scores SET flagged = FALSE WHERE is_champion",
-        "UPDATE scores SET flagged = TRUE WHERE is_champion",
+        "UPDATE score_rows SET flagged = NULL",
+        "UPDATE score_rows SET flagged = FALSE WHERE is_champion",
+        "UPDATE score_rows SET flagged = TRUE WHERE is_champion",
         "UPDATE models SET cut_off = 1.0000000000000002, training_months = ['2005-03']",
         "UPDATE models SET cut_off = NULL, attributes = NULL, calibrator = NULL",
     ],
@@ -318,7 +319,7 @@ def test_the_shape_of_new_months(con: duckdb.DuckDBPyConnection, add: Callable[.
         ),
         ("UPDATE reasons SET reason_1 = 'R99'", "Reason R99, which is no longer in the list of reasons."),
         ("UPDATE reasons SET unusual_1 = NULL, unusual_2 = NULL, unusual_3 = NULL", "has no one-class VAE"),
-        ("UPDATE scores SET flagged = NULL", "Nobody was judged against a cut-off"),
+        ("UPDATE score_rows SET flagged = NULL", "Nobody was judged against a cut-off"),
         ("DELETE FROM retrain_rules", "No evaluation of the rules is recorded for this month."),
         ("UPDATE decisions SET verdict = 'reuse'", "no new set was developed, and the champion stays"),
         ("DELETE FROM decisions", "No challenger was judged: the month has not come that far."),
@@ -408,18 +409,18 @@ def test_month_without_raised_alerts_says_whether_any_rule_was_evaluated(
         ("UPDATE outcomes SET defaulted = 1", "segments", "fewer than 20"),
         ("DELETE FROM outcomes", "segments", "outcomes not yet received"),
         ("DELETE FROM outcomes", "validation", "outcomes for 2005-04 not yet received"),
-        ("UPDATE scores SET grade = 'C'", "scores", "All clients are in one grade"),
-        ("UPDATE scores SET grade = 'C'", "validation", "All clients are in one grade"),
-        ("UPDATE scores SET grade = NULL", "validation", "gives no grades"),
-        ("UPDATE scores SET pd = 0.25", "validation", "all clients have one PD"),
-        ("UPDATE scores SET pd = 0.25", "validation", "tells no two clients apart"),
-        ("UPDATE scores SET pd = 0", "validation", "all 0 or all 1"),
-        ("UPDATE scores SET flagged = NULL", "segments", "no cut-off is known"),
-        ("UPDATE scores SET flagged = NULL", "validation", "nobody was judged against a cut-off"),
-        ("DELETE FROM scores WHERE client_id > '0000010'", "segments", "fewer than 100"),
+        ("UPDATE score_rows SET grade = 'C'", "scores", "All clients are in one grade"),
+        ("UPDATE score_rows SET grade = 'C'", "validation", "All clients are in one grade"),
+        ("UPDATE score_rows SET grade = NULL", "validation", "gives no grades"),
+        ("UPDATE score_rows SET pd = 0.25", "validation", "all clients have one PD"),
+        ("UPDATE score_rows SET pd = 0.25", "validation", "tells no two clients apart"),
+        ("UPDATE score_rows SET pd = 0", "validation", "all 0 or all 1"),
+        ("UPDATE score_rows SET flagged = NULL", "segments", "no cut-off is known"),
+        ("UPDATE score_rows SET flagged = NULL", "validation", "nobody was judged against a cut-off"),
+        ("DELETE FROM score_rows WHERE client_id > '0000010'", "segments", "fewer than 100"),
         ("UPDATE clients SET bill_amt1 = -1", "scores", "no client has a positive balance"),
         ("UPDATE clients SET sex = 7", "segments", "other codes"),
-        ("DELETE FROM scores WHERE NOT is_champion", "validation", "No challenger scored"),
+        ("DELETE FROM score_rows WHERE NOT is_champion", "validation", "No challenger scored"),
     ],
 )
 def test_a_month_that_is_hard_to_measure_says_what_it_could_not_do(
@@ -435,7 +436,7 @@ def test_a_month_that_is_hard_to_measure_says_what_it_could_not_do(
 
 
 def test_clients_with_other_ids_cannot_migrate(con: duckdb.DuckDBPyConnection) -> None:
-    for table in ("scores", "clients"):
+    for table in ("score_rows", "clients"):
         con.execute(f"UPDATE {table} SET client_id = 'x' || client_id WHERE month = '2005-04'")
     assert "No migration: no client of 2005-05 is in 2005-04" in every_page(con, None, LIVE)[f"{LIVE} scores"]
 

@@ -176,8 +176,9 @@ def test_gains_end_at_everybody(metrics) -> None:
 def test_concentration_of_a_published_example(con) -> None:
     """U.S. Department of Justice, "Herfindahl-Hirschman index": shares of 30, 30, 20 and 20 % make 2,600."""
     con.execute(
-        "UPDATE scores SET grade = CASE WHEN n < 120 THEN 'A' WHEN n < 240 THEN 'B' WHEN n < 320 THEN 'C' "
-        "ELSE 'D' END FROM (SELECT client_id AS id, row_number() OVER (ORDER BY client_id) - 1 AS n "
-        f"FROM clients WHERE month = '{LIVE}') AS placed WHERE month = '{LIVE}' AND client_id = id"
+        "UPDATE score_rows SET grade = CASE WHEN n < 120 THEN 'A' WHEN n < 240 THEN 'B' "
+        "WHEN n < 320 THEN 'C' ELSE 'D' END FROM (SELECT client_id AS id, "
+        f"row_number() OVER (ORDER BY client_id) - 1 AS n FROM clients WHERE month = '{LIVE}') AS placed "
+        f"WHERE month = '{LIVE}' AND client_id = id"
     )
     assert row(con, "report_concentration", month=LIVE, lgd=0.5)["hhi_clients"] == pytest.approx(0.26)

@@ -81,8 +81,8 @@ def rescore(con: duckdb.DuckDBPyConnection, month: str, model: DevelopedModel) -
     frame = clients_of(con, month)
     found = frame.select("client_id").with_columns(model.score(frame)["score"])  # noqa: F841
     con.execute(
-        "UPDATE scores SET score = found.score FROM found "
-        "WHERE scores.client_id = found.client_id AND month = ? AND model = ?",
+        "UPDATE score_rows SET score = found.score FROM found "
+        "WHERE score_rows.client_id = found.client_id AND month = ? AND model = ?",
         [month, DETECTOR],
     )
 
@@ -262,7 +262,7 @@ def test_the_strangest_are_those_of_the_whole_month(
 
 
 def test_equal_scores_go_by_client_id(con: duckdb.DuckDBPyConnection, home: Path) -> None:
-    con.execute("UPDATE scores SET score = 1 WHERE model = ?", [DETECTOR])
+    con.execute("UPDATE score_rows SET score = 1 WHERE model = ?", [DETECTOR])
     ids = [c.client_id for c in gathered(con, REALISED, home).strangest]
     assert ids == sorted(clients_of(con, REALISED)["client_id"])[:STRANGEST]
 
@@ -274,10 +274,12 @@ def test_a_month_without_outcomes_is_sampled_as_well(empty_con: duckdb.DuckDBPyC
     """
     rows, limit = 6_000, 5_001
     empty_con.execute(
-        "INSERT INTO scores BY NAME SELECT '2005-05' AS month, i::VARCHAR AS client_id, 'm' AS model, "
-        "'v' AS version, true AS is_champion, 0.1 AS score, 0.1 AS pd, 'live' AS basis, 'r' AS run_id, "
-        "'s' AS file_sha256, 'c' AS code_version, now()::TIMESTAMP AS scored_at FROM range(?) AS t (i)",
+        "INSERT INTO score_rows BY NAME SELECT '2005-05' AS month, i::VARCHAR AS client_id, 'm' AS model, "
+        "true AS is_champion, 0.1 AS score, 0.1 AS pd FROM range(?) AS t (i)",
         [rows],
+    )
+    empty_con.execute(
+        "INSERT INTO scorings VALUES ('2005-05', 'm', 'v', 'live', 'r', 's', 'c', now()::TIMESTAMP)"
     )
     attributes = ", ".join(f"1 AS {name}" for name in ATTRIBUTE_NAMES)
     empty_con.execute(
@@ -360,7 +362,7 @@ def test_without_a_home_the_artifacts_are_not_at_hand(con: duckdb.DuckDBPyConnec
 def test_a_month_without_the_detectors_scores_has_no_strangest(
     con: duckdb.DuckDBPyConnection, home: Path
 ) -> None:
-    con.execute("DELETE FROM scores WHERE model = ?", [DETECTOR])
+    con.execute("DELETE FROM score_rows WHERE model = ?", [DETECTOR])
     assert gathered(con, REALISED, home).strangest == []
     text = page(con, REALISED, home)
     assert "the one-class VAE scored no client of this month" in text
@@ -374,7 +376,7 @@ def test_the_page_is_the_same_whatever_the_order_of_the_rows(
     con: duckdb.DuckDBPyConnection, home: Path
 ) -> None:
     before = page(con, REALISED, home)
-    for table in ("clients", "scores", "outcomes"):
+    for table in ("clients", "score_rows", "outcomes"):
         con.execute(f"CREATE TABLE turned AS FROM {table} ORDER BY hash(client_id)")
         con.execute(f"DELETE FROM {table}; INSERT INTO {table} FROM turned; DROP TABLE turned")
     con.execute("SET threads = 1")
@@ -394,7 +396,7 @@ def test_the_page_tells_all_five_sections_and_stays_small(con: duckdb.DuckDBPyCo
 
 def test_hostile_ids_are_only_text(con: duckdb.DuckDBPyConnection, home: Path) -> None:
     con.execute(
-        "UPDATE scores SET score = 99 WHERE model = ? AND client_id IN (?, ?)",
+        "UPDATE score_rows SET score = 99 WHERE model = ? AND client_id IN (?, ?)",
         [DETECTOR, MARKUP_ID, LONG_LABEL],
     )
     text = page(con, REALISED, home)
@@ -414,7 +416,7 @@ def test_an_outcome_is_told_only_where_it_is_known(con: duckdb.DuckDBPyConnectio
 @pytest.mark.parametrize("clients", [1, 10])
 def test_few_clients_make_a_page(con: duckdb.DuckDBPyConnection, home: Path, clients: int) -> None:
     kept = clients_of(con, LIVE)["client_id"].to_list()[:clients]
-    for table in ("clients", "scores"):
+    for table in ("clients", "score_rows"):
         con.execute(f"DELETE FROM {table} WHERE month = ? AND NOT list_contains(?, client_id)", [LIVE, kept])
     assert len(gathered(con, LIVE, home).strangest) == clients
     text = page(con, LIVE, home)
@@ -426,7 +428,7 @@ def test_constant_pds_and_no_defaults_change_nothing_about_the_vae(
     con: duckdb.DuckDBPyConnection, home: Path
 ) -> None:
     before = gathered(con, REALISED, home)
-    con.execute("UPDATE scores SET pd = 0 WHERE is_champion")
+    con.execute("UPDATE score_rows SET pd = 0 WHERE is_champion")
     con.execute("UPDATE outcomes SET defaulted = 0")
     after = gathered(con, REALISED, home)
     assert np.array_equal(before.errors.month, after.errors.month)

@@ -241,7 +241,7 @@ def test_an_unchanged_home_is_left_alone(home, update, quick):
     [
         ("UPDATE files SET run_id = 'r2' WHERE kind = 'outcomes'", [f"{REALISED} classification"]),
         (
-            f"UPDATE scores SET run_id = 'r2' WHERE month = '{REALISED}'",
+            f"UPDATE scorings SET run_id = 'r2' WHERE month = '{REALISED}'",
             [f"{REALISED} drift", f"{REALISED} classification"],
         ),
         (f"UPDATE files SET run_id = 'r2' WHERE month = '{LIVE}'", [f"{LIVE} drift"]),
@@ -250,7 +250,7 @@ def test_an_unchanged_home_is_left_alone(home, update, quick):
             [f"{REALISED} drift", f"{REALISED} classification", f"{LIVE} drift"],
         ),
         ("UPDATE files SET is_current = FALSE WHERE kind = 'outcomes'", []),
-        (f"DELETE FROM scores WHERE month = '{REALISED}'", []),
+        (f"DELETE FROM scorings WHERE month = '{REALISED}'", []),
     ],
 )
 def test_what_changed_is_made_again_and_nothing_else(home, update, quick, change, made):
@@ -277,7 +277,7 @@ def test_another_sampling_makes_all_again(home, update, quick, sampling):
 
 def test_only_the_months_asked_for_are_made(home, update, quick):
     with open_warehouse(home.warehouse) as con:
-        con.execute("UPDATE scores SET run_id = 'r2'")
+        con.execute("UPDATE scorings SET run_id = 'r2'")
     updated = update(home, months=months(LIVE, "2005-06"))
     assert updated.made == (f"{LIVE} drift",)
     # The other month's were behind what is stored: better none than wrong ones.
@@ -337,10 +337,12 @@ def test_a_month_of_one_class_says_so_and_keeps_its_drift(home, update, quick, c
 def test_few_clients_and_a_constant_pd(home, update, clients, pd):
     """Each snapshot is made or its absence explained, and what is made is JSON that a browser reads."""
     with open_warehouse(home.warehouse) as con:
-        con.execute(f"DELETE FROM scores WHERE month = '{LIVE}'")
+        for table in ("score_rows", "scorings"):
+            con.execute(f"DELETE FROM {table} WHERE month = '{LIVE}'")
         few = con.execute("SELECT DISTINCT client_id FROM scores ORDER BY 1 LIMIT ?", [clients]).fetchall()
-        con.execute("DELETE FROM scores WHERE NOT list_contains(?, client_id)", [[c for (c,) in few]])
-        con.execute("UPDATE scores SET pd = ?, run_id = 'r2'", [pd])
+        con.execute("DELETE FROM score_rows WHERE NOT list_contains(?, client_id)", [[c for (c,) in few]])
+        con.execute("UPDATE score_rows SET pd = ?", [pd])
+        con.execute("UPDATE scorings SET run_id = 'r2'")
     updated = update(home)
     assert f"{REALISED} drift" in updated.made
     assert len(updated.made) + len(updated.left_out) == 2

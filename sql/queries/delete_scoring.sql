@@ -1,0 +1,3 @@
+-- Forgets what a month's scores were made by. Owner: tasks/score.py.
+DELETE FROM scorings
+WHERE month = $month
