@@ -31,6 +31,7 @@ no groups, takes 230, and gives the same values by column to 1e-14. Hence shap i
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain
 from typing import Any, Protocol
 
@@ -324,10 +325,16 @@ def shapley_values(shares: Floats) -> Floats:
     m = len(shares)
     met = ((np.arange(2**m) >> np.arange(m)[:, None]) & 1).astype(float)
     z = shares[:, None]
-    points, weights = np.polynomial.legendre.leggauss((m + 1) // 2) if m else (np.empty(0), np.empty(0))
     values = np.zeros((m, 2**m))
-    for t, weight in zip((points + 1) / 2, weights / 2, strict=True):
+    for t, weight in _quadrature((m + 1) // 2):
         factors = z * (1 - t) + met * t
         # Every factor is above 0, as t is below 1.
         values += weight * np.prod(factors, axis=0) / factors
     return values * (met - z)
+
+
+@cache
+def _quadrature(count: int) -> tuple[tuple[float, float], ...]:
+    """Points and weights of Gauss and Legendre on [0, 1]."""
+    points, weights = np.polynomial.legendre.leggauss(count) if count else (np.empty(0), np.empty(0))
+    return tuple(zip((points + 1) / 2, weights / 2, strict=True))

@@ -16,6 +16,7 @@ from models import network as nw
 
 # A logit of this size is a probability of exactly zero, and stays a finite number.
 _NEVER = -1e30
+_LOG2_E = math.log2(math.e)
 
 
 class Rows(NamedTuple):
@@ -84,9 +85,10 @@ class ColumnLikelihood:
         logits = output.view(self.categories, len(self.codes), *output.shape[1:])
         places = rows.places.expand(-1, -1, logits.shape[2], -1)
         observed = logits.gather(0, places)[0].sum(dim=0)
-        # logsumexp in place: fresh arrays would cost more than what is computed.
+        # logsumexp in place: fresh arrays would cost more than what is computed. In powers of two: exp takes
+        # many times as long as exp2 for what comes out as zero.
         highest = logits.amax(dim=0)
-        total = logits.sub_(highest).exp_().sum(dim=0).log_().add_(highest)
+        total = logits.sub_(highest).mul_(_LOG2_E).exp2_().sum(dim=0).log_().add_(highest)
         return total.sum(dim=0) - observed
 
 

@@ -38,8 +38,8 @@ def report(run: Run) -> Reported:
         with step(run, "cards"):
             build_cards(con, run.home.reports, run.home.root)
         due = due_months(con, run.month, "report")
-        # The run's own pack is built always: it tells of the run.
-        months = sorted({*due, run.month})
+        # The run's own pack is built always: it tells of the run. First, for Evidently has most to do for it.
+        months = sorted({*due, run.month}, reverse=True)
         return Reported(tuple(_timed_pack(con, run, month, due.get(month)) for month in months))
 
 
