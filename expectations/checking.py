@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 
 from creditflow.columns import CLIENT_ID, CLIENT_SCHEMA, OUTCOME, OUTCOME_SCHEMA, ROW_NUMBER
 from creditflow.errors import ContentRefused
@@ -88,7 +89,9 @@ class Check:
 
     def _with_marks(self, chunk: pl.DataFrame) -> pl.DataFrame:
         marked = chunk.join(self.table.marks, on=ROW_NUMBER, how="left", maintain_order="left")
-        return marked.with_columns(pl.col("id_copies").fill_null(1), pl.col("identical_rows").fill_null(0))
+        return marked.with_columns(
+            pl.col("id_copies").fill_null(1), cs.by_name("identical_rows", require_all=False).fill_null(0)
+        )
 
     def _known(self) -> IdSet | None:
         if self.context.known_clients is None:

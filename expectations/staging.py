@@ -8,7 +8,7 @@ import polars as pl
 
 from creditflow.columns import CLIENT_ID, OUTCOME, ROW_NUMBER
 from creditflow.errors import FileUnreadable
-from expectations.cells import BLANK, MISSING_LABEL, ROW_HASH, odd_cells, typed, typed_numbers
+from expectations.cells import BLANK, MISSING_LABEL, ROW_HASH, numeric_names, odd_cells, typed, typed_numbers
 from expectations.hashing import hashes, repeated_hashes
 from expectations.month_fit import Facts
 from expectations.reader import RawTable, inexact_ids, parsing
@@ -47,7 +47,9 @@ def stage_table(path: Path, raw: RawTable, stage: Path) -> tuple[Table, Facts]:
     facts.add("rows", received, f"{received:,} rows of data below the header")
     facts.add("blank_rows", blank, f"{blank:,} rows without a value")
     facts.add("other_sheets", raw.other_sheets, f"{raw.other_sheets} further sheets")
-    return Table(rows, received, *_marks(rows), _label(raw, rows, received)), facts
+    # Of rows with one value, as those of outcomes, nearly all are like another.
+    several = len(numeric_names(raw)) > 1
+    return Table(rows, received, *_marks(rows, several), _label(raw, rows, received)), facts
 
 
 def typed_rows(path: Path, raw: RawTable, stage: Path) -> tuple[pl.LazyFrame, int]:
@@ -137,8 +139,9 @@ def _regular_ids(path: Path, raw: RawTable, rows: pl.LazyFrame) -> pl.Expr:
     return whole
 
 
-def _marks(rows: pl.LazyFrame) -> tuple[pl.DataFrame, pl.Series]:
-    """(row_number, id_copies, identical_rows) of the rows that share an ID or all values with another.
+def _marks(rows: pl.LazyFrame, twins: bool) -> tuple[pl.DataFrame, pl.Series]:
+    """(row_number, id_copies) of the rows that share an ID with another; with `twins` identical_rows too, and
+    the rows that share all values with an earlier one.
 
     And the numbers of the rows that repeat an ID. IDs are told apart by a hash of 64 bits first, and
     letter by letter where two hashes are the same.
@@ -147,11 +150,14 @@ def _marks(rows: pl.LazyFrame) -> tuple[pl.DataFrame, pl.Series]:
     counted = named.with_columns(pl.len().over(CLIENT_ID).cast(pl.Int64).alias("id_copies"))
     copies = counted.filter(pl.col("id_copies") > 1)
     again = copies.filter(~pl.col(CLIENT_ID).is_first_distinct())[ROW_NUMBER]
-    twins = _alike(rows, ROW_HASH, pl.col(ROW_HASH)).filter(~pl.col(ROW_HASH).is_first_distinct())
-    marks = twins.select(ROW_NUMBER, pl.lit(1, pl.Int8).alias("identical_rows")).join(
-        copies.select(ROW_NUMBER, "id_copies"), on=ROW_NUMBER, how="full", coalesce=True
-    )
-    return marks, again
+    marks = copies.select(ROW_NUMBER, "id_copies")
+    return (_with_twins(rows, marks) if twins else marks), again
+
+
+def _with_twins(rows: pl.LazyFrame, marks: pl.DataFrame) -> pl.DataFrame:
+    later = _alike(rows, ROW_HASH, pl.col(ROW_HASH)).filter(~pl.col(ROW_HASH).is_first_distinct())
+    identical = later.select(ROW_NUMBER, pl.lit(1, pl.Int8).alias("identical_rows"))
+    return identical.join(marks, on=ROW_NUMBER, how="full", coalesce=True)
 
 
 def _alike(rows: pl.LazyFrame, column: str, value: pl.Expr) -> pl.DataFrame:

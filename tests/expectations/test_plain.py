@@ -221,11 +221,9 @@ def test_ids_whose_hashes_agree_are_told_apart(
     path.write_bytes(csv_bytes([["ID", "Y"], ["a", "0"], ["b", "0"], ["a", "1"]]))
     raw = open_raw(path, "outcomes", tmp_path)
     table, _ = stage_table(path, raw, tmp_path)
-    assert table.marks.drop_nulls("id_copies").sort("row_number").select(
-        "row_number", "id_copies"
-    ).rows() == [
-        (1, 2),
-        (3, 2),
+    assert table.marks.sort("row_number").rows(named=True) == [
+        {"row_number": 1, "id_copies": 2},
+        {"row_number": 3, "id_copies": 2},
     ]
     assert table.again.to_list() == [3]
 
