@@ -7,7 +7,7 @@ The writer's database is private: DuckDB lets one process write or many read. Re
 import os
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from sql.library import Script, query, scripts
 
 # Readable by clients from DuckDB 1.4 on, as 2.0's default is not: a publication is a copy of the file.
 STORAGE_VERSION = "v1.4.0"
+# Settings allow no limit below it.
+LEAST_MEMORY = "256MB"
 # No network: DuckDB would otherwise fetch extensions that a query names.
 _OFFLINE = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
 _STORAGE = {"storage_compatibility_version": STORAGE_VERSION}
@@ -85,6 +87,22 @@ def open_warehouse(
             raise
         finally:
             con.close()
+
+
+@contextmanager
+def holding_less(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """For the block DuckDB holds no more than `LEAST_MEMORY`, where others want memory: it reads on, and
+    keeps less of what it has read.
+
+    Where it has more in use than that, it goes on with its limit.
+    """
+    ((limit,),) = con.execute("SELECT current_setting('memory_limit')").fetchall()
+    with suppress(duckdb.OutOfMemoryException):
+        con.execute(f"SET memory_limit = '{LEAST_MEMORY}'")
+    try:
+        yield
+    finally:
+        con.execute(f"SET memory_limit = {quoted(limit)}")
 
 
 def storage_version(con: duckdb.DuckDBPyConnection) -> str:

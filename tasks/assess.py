@@ -17,7 +17,7 @@ import polars as pl
 from creditflow.errors import WarehouseCorrupt
 from creditflow.month import Month
 from sql.library import query
-from sql.warehouse import execute, frame
+from sql.warehouse import execute, frame, holding_less
 from tasks.develop import insert_frame
 from tasks.score import BATCH_ROWS
 
@@ -50,18 +50,19 @@ def assess(
 
     champion, version, _ = execute(con, "champion_of_scores", month=str(month))[0]
     tables: dict[str, list[Row]] = {name: [] for name in (PERFORMANCE, *TABLES)}
-    before: tuple[Any, Placements] | None = None
+    before: tuple[Placements, Any] | None = None
     for model, own_version, basis, truth in truths:
         key = {"month": str(month), "model": model, "version": own_version}
         measured, placed = _measured(key | {"basis": basis}, truth)
         for name, rows in measured.items():
             tables[name] += rows
-        y, pd = truth["defaulted"].to_numpy(), truth["pd"].to_numpy()
         if (model, own_version) == (champion, version):
-            before = pd, placed
+            before = placed, truth["pd"].to_numpy()
         elif before is not None:
             against = key | {"champion": champion, "champion_version": version} | _counts(truth)
-            tables["comparisons"] += [against | row for row in compared(y, *before, pd, placed)]
+            tables["comparisons"] += [against | row for row in _beside(truth, placed, *before)]
+        # The next model's are read before these names are used again.
+        del truth, placed
     del before
     key = {"month": str(month), "model": champion, "version": version}
     segments, fairness = both_tables(_champion_clients(con, month), limit_cuts(bins["limit_bal"]))
@@ -85,12 +86,20 @@ def truths(con: duckdb.DuckDBPyConnection, month: Month) -> Iterator[Truth]:
     grades = [grade for (grade,) in execute(con, "grades_of_month", month=str(month))]
     clients = frame(con, "clients_of_scores", month=str(month), model=models[0][0])["client"]
     defaulted = _ordered_as(clients, outcomes, month, "the outcomes")["defaulted"]
-    known = defaulted.is_not_null()
     del outcomes
-    for model, version, basis, _ in models:
-        scored = _ordered_as(clients, _scored(con, month, model, grades), month, model)
-        truth = scored.drop("client").with_columns(defaulted)
-        yield model, version, basis, truth if known.all() else truth.filter(known)
+
+    def scored(model: str) -> pl.DataFrame:
+        return _ordered_as(clients, _scored(con, month, model, grades), month, model)
+
+    # One model's column after the other is read once: DuckDB's memory is better left to the statistics.
+    with holding_less(con):
+        for model, version, basis, _ in models:
+            # Under no name of ours: what is yielded lives as long as whoever takes it wants it.
+            yield model, version, basis, _known(scored(model).drop("client").with_columns(defaulted))
+
+
+def _known(truth: pl.DataFrame) -> pl.DataFrame:
+    return truth.drop_nulls("defaulted") if truth["defaulted"].null_count() else truth
 
 
 def _scored(con: duckdb.DuckDBPyConnection, month: Month, model: str, grades: list[str]) -> pl.DataFrame:
@@ -138,6 +147,11 @@ def limit_cuts(bins: "ReferenceBins") -> list[float]:
     wanted = [band / LIMIT_BANDS for band in range(1, LIMIT_BANDS)]
     nearest = {min(range(len(reached)), key=lambda i: abs(reached[i] - share)) for share in wanted}
     return [bins.cuts[i] for i in sorted(nearest)]
+
+
+def _beside(truth: pl.DataFrame, placed: "Placements", champion: "Placements", pd: Any) -> Iterable[Row]:
+    """A challenger's comparisons with the champion, whose PDs are `pd`."""
+    return compared(truth["defaulted"].to_numpy(), pd, champion, truth["pd"].to_numpy(), placed)
 
 
 # ── One model ───────────────────────────────────────────────────────────────────────────────────

@@ -7,8 +7,10 @@ import pytest
 from creditflow.errors import HomeLocked, HomeUnusable, MemoryLimitReached, WarehouseCorrupt, WarehouseNewer
 from sql.library import scripts
 from sql.warehouse import (
+    LEAST_MEMORY,
     STORAGE_VERSION,
     execute,
+    holding_less,
     migrate,
     open_published,
     open_warehouse,
@@ -224,3 +226,34 @@ def test_a_fault_while_it_is_replaced_leaves_the_earlier_file(path, monkeypatch)
         pass
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def memory_limit(con):
+    return con.execute("SELECT current_setting('memory_limit')").fetchall()[0][0]
+
+
+def test_less_memory_is_held_for_a_block_and_then_as_much_as_before(path):
+    with open_warehouse(path, memory_limit="1GiB") as con:
+        with pytest.raises(KeyError), holding_less(con):
+            assert memory_limit(con) == "244.1 MiB"
+            raise KeyError
+        assert memory_limit(con) == "1.0 GiB"
+
+
+def test_more_than_that_in_use_is_kept_until_it_is_given_up(path):
+    with open_warehouse(path, memory_limit="1GiB") as con:
+        con.execute("SET temp_directory = ''")
+        con.execute("CREATE TEMP TABLE held AS SELECT random() AS n FROM range(50_000_000)")
+        with holding_less(con):
+            assert memory_limit(con) == "1.0 GiB"
+            assert con.execute("SELECT count(*) FROM held").fetchall() == [(50_000_000,)]
+
+
+def test_the_least_memory_is_the_least_that_settings_allow(monkeypatch):
+    from flows.settings import Settings
+
+    monkeypatch.setenv("CREDITFLOW_MEMORY_LIMIT", LEAST_MEMORY)
+    assert Settings().memory_limit == LEAST_MEMORY
+    monkeypatch.setenv("CREDITFLOW_MEMORY_LIMIT", "255MB")
+    with pytest.raises(ValueError, match="at least 256MB"):
+        Settings()
