@@ -529,3 +529,43 @@ def test_tables_are_in_order_of_auc(models_page: ModuleType, results: dict[str, 
     page = models_page.page(results)
     table = page[page.index("## Protocol CV") : page.index("## Protocol S")]
     assert table.index("| XGBoost |") < table.index("| CatBoost |")
+
+
+# ── Many clients ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def scored(tmp_path: Path) -> Callable[[int, list[float]], None]:
+    """Writes a partition of two models' scores, in an order of its own."""
+
+    def write(number: int, scores: list[float]) -> None:
+        models = [model for model in ("blend", "logistic") for _ in scores]
+        frame = pl.DataFrame(
+            {
+                "client_id": [f"{number}-{client}" for client in range(len(scores))] * 2,
+                "model": models,
+                "score": [score / 2 for score in scores] + scores,
+                "pd": scores * 2,
+            }
+        )
+        order = frame.sample(fraction=1, shuffle=True, seed=number)
+        order.write_parquet(tmp_path / f"part-{number:04}.parquet")
+
+    return write
+
+
+def test_scores_of_partitions_are_counted_where_they_are_the_same(
+    load: Load, tmp_path: Path, scored: Callable[[int, list[float]], None]
+) -> None:
+    for number in range(3):
+        scored(number, [0.1, 0.2, 0.3])
+    assert load("many_clients").checked(tmp_path) == (9, 18)
+
+
+def test_a_partition_with_another_score_is_told(
+    load: Load, tmp_path: Path, scored: Callable[[int, list[float]], None]
+) -> None:
+    scored(0, [0.1, 0.2, 0.3])
+    scored(1, [0.1, 0.2, 0.30000000000000004])
+    with pytest.raises(RuntimeError, match=r"part-0001\.parquet holds other scores than part-0000\.parquet"):
+        load("many_clients").checked(tmp_path)
