@@ -82,10 +82,8 @@ def page(taken: Measured, source: Path, output: Path) -> Iterator[str]:
     read, written = size_of(source), size_of(output)
     yield "# Many clients on one machine, measured once"
     yield ""
-    yield (
-        f"Written by `python benchmarks/many_clients.py {' '.join(sys.argv[1:])}`".rstrip() + "; every figure"
-    )
-    yield "is measured, none is typed."
+    command = " ".join(["python benchmarks/many_clients.py", *sys.argv[1:]])
+    yield f"Written by `{command}`; every figure is measured, none is typed."
     yield ""
     yield (
         f"{platform.machine()}, {os.cpu_count()} processors; Python {platform.python_version()}; "
