@@ -10,20 +10,16 @@ depend on it.
 """
 
 import json
-import os
-import platform
 import sys
 import tempfile
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 
 import duckdb
 import polars as pl
-from monthly_run import PACKAGES, ROOT, Measured, creditflow
+from monthly_run import ROOT, Measured, creditflow, machine
 
 from creditflow.columns import CLIENT_ID
-from creditflow.version import code_version
 from tasks.home import Home
 
 PAGE = ROOT / "benchmarks" / "many-clients.md"
@@ -71,7 +67,7 @@ def checked(output: Path) -> tuple[int, int]:
     for path in paths[1:]:
         if not scores_of(path).equals(first):
             raise RuntimeError(f"{path} holds other scores than {paths[0].name}, of the same clients")
-    clients = int(first["client_id"].max())  # type: ignore[arg-type]
+    clients = int(first[CLIENT_ID].max())  # type: ignore[arg-type]
     return clients * len(paths), int(first["len"].sum()) * len(paths)
 
 
@@ -85,11 +81,7 @@ def page(taken: Measured, source: Path, output: Path) -> Iterator[str]:
     command = " ".join(["python benchmarks/many_clients.py", *sys.argv[1:]])
     yield f"Written by `{command}`; every figure is measured, none is typed."
     yield ""
-    yield (
-        f"{platform.machine()}, {os.cpu_count()} processors; Python {platform.python_version()}; "
-        + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-        + f"; code {code_version()}."
-    )
+    yield machine()
     yield ""
     yield "`creditflow score`, the whole process: partitions of Parquet from the disk, scored by all models"
     yield "of the set, and back to the disk. How it is used: [many machines](../docs/many-machines.md)."

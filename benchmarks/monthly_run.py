@@ -174,6 +174,15 @@ def _profiled(home: Path) -> str:
 # ── The page ────────────────────────────────────────────────────────────────────────────────────
 
 
+def machine() -> str:
+    """What was measured on, and of what code, for a page."""
+    return (
+        f"{platform.machine()}, {os.cpu_count()} processors; Python {platform.python_version()}; "
+        + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+        + f"; code {code_version()}."
+    )
+
+
 def page(sizes: list[Size], ingest: str) -> str:
     """The report, as Markdown.
 
@@ -185,9 +194,7 @@ def page(sizes: list[Size], ingest: str) -> str:
         "",
         "Written by `python benchmarks/monthly_run.py`; every figure is measured, none is typed.",
         "",
-        f"{platform.machine()}, {os.cpu_count()} processors; Python {platform.python_version()}; "
-        + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-        + f"; code {code_version()}.",
+        machine(),
         "",
         "Whole processes, Prefect and imports included. A train run develops all models (on at most 200,000 "
         "client-months) and scores two months; a reuse run scores one: file to published scores and pages, "
