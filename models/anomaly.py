@@ -309,7 +309,7 @@ class VAEAnomalyDetector(OutlierMixin, _ClassVAE):
 
     def _scale(self, X: np.ndarray) -> np.ndarray:
         """Root mean square deviation a column; 1 for one that never varied, whose own would be noise."""
-        scale = np.sqrt((self._blocks(X, _deviations) ** 2).mean(axis=0))
+        scale = np.sqrt((self._deviations(X) ** 2).mean(axis=0))
         scale[self.encoding_.constant] = 1.0
         return scale[self._in_order]
 
@@ -345,13 +345,13 @@ class VAEAnomalyDetector(OutlierMixin, _ClassVAE):
 
     def _scorer(self, network: nw.Network, device: str) -> Callable[[nw.Batch], torch.Tensor]:
         scored = self._scored().tolist()
+        columns = lk.ColumnLikelihood(network, scored)
         if self.criterion == "deformation":
             scale = self.deformation_scale_[np.argsort(self._in_order)].astype(np.float32)
-            weight = torch.from_numpy(1 / scale[scored]).to(device)
-            return lambda batch: (_deviations(network, batch)[:, scored] * weight).abs().amax(dim=1)
+            weight = torch.from_numpy(1 / scale[scored]).to(device)[:, None]
+            return lambda batch: lk.deviations(columns, columns.rows(batch)).mul_(weight).abs_().amax(dim=0)
         if self.criterion == "reconstruction":
-            return lambda batch: (_deviations(network, batch)[:, scored] ** 2).mean(dim=1)
-        columns = lk.ColumnLikelihood(network, scored)
+            return lambda batch: lk.deviations(columns, columns.rows(batch)).square_().mean(dim=0)
         if self.criterion == "elbo":
             return lambda batch: lk.negative_elbo(columns, columns.rows(batch))
         noise = torch.from_numpy(self.noise_).to(device)
@@ -367,7 +367,7 @@ class VAEAnomalyDetector(OutlierMixin, _ClassVAE):
         An amount's deviation is counted in standard deviations of the (normalised) column, a code's squared
         deviation is −2 log p(observed): both are deviances, so neither outweighs the other by its units.
         """
-        return self._blocks(self._checked(X), lambda net, batch: (_deviations(net, batch) ** 2).mean(dim=1))
+        return (self._deviations(self._checked(X)) ** 2).mean(axis=1)
 
     def score_samples(self, X: Any) -> np.ndarray:
         """(n,) minus the anomaly score: higher is more normal, as everywhere in scikit-learn."""
@@ -387,7 +387,14 @@ class VAEAnomalyDetector(OutlierMixin, _ClassVAE):
         Columns are those of `deformation_columns_`. Amounts are signed: positive where the value is above its
         reconstruction. Codes are at least zero. A size of 1 is usual for that column in training.
         """
-        return self._blocks(self._checked(X), _deviations)[:, self._in_order] / self.deformation_scale_
+        return self._deviations(self._checked(X))[:, self._in_order] / self.deformation_scale_
+
+    def _deviations(self, X: np.ndarray) -> np.ndarray:
+        """(n, m) of the encoded columns, amounts first, from the reconstruction at the latent mean."""
+        with torch.inference_mode():
+            network = self._network(resolve_device(self.device))
+            columns = lk.ColumnLikelihood(network, range(len(self.encoding_.order)))
+        return self._blocks(X, lambda _, batch: lk.deviations(columns, columns.rows(batch)).T)
 
     # ---- State
 
@@ -400,11 +407,6 @@ class VAEAnomalyDetector(OutlierMixin, _ClassVAE):
         self.deformation_scale_ = tensors["deformation_scale"]
         self.noise_ = tensors["noise"]
         self.offset_ = meta["offset"]
-
-
-def _deviations(network: nw.Network, batch: nw.Batch) -> torch.Tensor:
-    """(n, m) of the encoded columns, amounts first, from the reconstruction at the latent mean."""
-    return nw.deviations(network, batch, network.encode(network.inputs(batch))[0])
 
 
 # ---- Likelihood ratio --------------------------------------------------------------------------------------

@@ -14,20 +14,18 @@ from torch import Tensor
 
 from models import network as nw
 
-# A logit of this size is a probability of exactly zero, and stays a finite number.
-_NEVER = -1e30
-_LOG2_E = math.log2(math.e)
+_LN2, _LOG2_E = math.log(2), math.log2(math.e)
 
 
 class Rows(NamedTuple):
     """Encoded rows as likelihoods take them; networks of one shape share them.
 
     Attributes:
-        inputs: (n, width) of the encoder. amounts: (a, 1, n) those whose likelihood is asked for.
-        places: (1, c, 1, n) int64, the category of each such code.
+        batch: (n) what the encoder sees. amounts: (a, 1, n) those whose likelihood is asked for.
+        places: (c, 1, n) int64, where the category of each such code stands among all of theirs.
     """
 
-    inputs: Tensor
+    batch: nw.Batch
     amounts: Tensor
     places: Tensor
 
@@ -36,60 +34,85 @@ class ColumnLikelihood:
     """log p(columns | latent) of a network, laid out for speed.
 
     Amounts are Gaussian with the network's learned standard deviations, in units of the encoded column; codes
-    are categorical. Codes are filled up to the same number of categories, with impossible ones, so that one
-    call serves all of them.
+    are categorical. All goes through columns that lie in one piece, mostly in place: fresh arrays would cost
+    more than what is computed.
     """
 
     def __init__(self, network: nw.Network, columns: Sequence[int]) -> None:
         """`columns`: positions among the network's amounts and then codes."""
         shape, output = network.shape, network.output
-        self.network, self.encode = network, nw.FoldedEncoder(network)
-        sizes = [shape.codes[i - shape.amounts] for i in columns if i >= shape.amounts]
-        starts = shape.amounts + np.cumsum([0, *shape.codes])
+        self.encode = nw.FoldedEncoder(network)
         self.amounts = [i for i in columns if i < shape.amounts]
         self.codes = [i - shape.amounts for i in columns if i >= shape.amounts]
-        self.categories = max(sizes, default=0)
-        weight = output.weight.new_zeros(self.categories, len(sizes), shape.decoder_units)
-        bias = output.bias.new_full((self.categories, len(sizes)), _NEVER)
-        for place, (code, size) in enumerate(zip(self.codes, sizes, strict=True)):
-            rows = slice(int(starts[code]), int(starts[code]) + size)
-            weight[:size, place], bias[:size, place] = output.weight[rows], output.bias[rows]
+        self.sizes = [shape.codes[code] for code in self.codes]
+        self.starts = output.weight.new_tensor([0, *self.sizes[:-1]], dtype=torch.int64).cumsum(0)
+        first = shape.amounts + np.cumsum([0, *shape.codes])
+        logits = [
+            int(first[c]) + k for c, size in zip(self.codes, self.sizes, strict=True) for k in range(size)
+        ]
+        # Logits in powers of two: exp takes many times as long as exp2 for what comes out as zero.
+        unit = output.weight.new_tensor([1.0] * len(self.amounts) + [_LOG2_E] * len(logits))
+        kept = [*self.amounts, *logits]
         self.decode = nw.Layer(network.decoder.weight, network.decoder.bias, "swish")
-        self.output = nw.Layer(
-            torch.cat([output.weight[self.amounts], weight.flatten(0, 1)]),
-            torch.cat([output.bias[self.amounts], bias.flatten()]),
-            "none",
-        )
+        self.output = nw.ColumnLayer(output.weight[kept] * unit[:, None], output.bias[kept] * unit)
         log_sigma = network.log_sigma[self.amounts]
         self.precision = torch.exp(-log_sigma)[:, None, None]
         self.constant = -(log_sigma.sum() + 0.5 * math.log(2 * math.pi) * len(self.amounts))
 
     def rows(self, batch: nw.Batch) -> Rows:
         """The rows as this likelihood, and those of other networks for the same columns, take them."""
-        amounts, places = batch.amounts.T[self.amounts], batch.codes.T[self.codes]
-        return Rows(self.network.inputs(batch), amounts[:, None], places[None, :, None])
+        amounts, codes = batch.amounts.T[self.amounts], batch.codes.T[self.codes]
+        places = codes + self.starts[: len(self.codes), None]
+        return Rows(batch, amounts[:, None], places[:, None])
 
     def __call__(self, rows: Rows, latent: Tensor) -> Tensor:
         """(k, n) summed over the columns, of k latents a row; latent is (k, n, latent_dim)."""
-        output = self.output(self.decode(latent.flatten(0, 1)))
-        # What follows goes through columns: they have to lie in one piece.
-        columns = output.T.contiguous().view(-1, *latent.shape[:2])
-        scaled = rows.amounts - columns[: len(self.amounts)]
-        squares = scaled.mul_(self.precision).square_().sum(dim=0)
-        return self.constant - 0.5 * squares - self._surprise(rows, columns[len(self.amounts) :])
+        amounts, surprises = self.deviations(rows, latent)
+        squares = amounts.mul_(self.precision).square_().sum(dim=0)
+        return self.constant - 0.5 * squares - surprises.sum(dim=0)
 
-    def _surprise(self, rows: Rows, output: Tensor) -> Tensor:
-        """(k, n) −log p(observed codes); overwrites the logits, output (categories · codes, k, n)."""
+    def deviations(self, rows: Rows, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """(a, k, n) value − reconstruction of the amounts, and (c, k, n) −log p(observed) of the codes."""
+        found = self._decoded(latent)
+        amounts = torch.sub(rows.amounts, found[: len(self.amounts)], out=found[: len(self.amounts)])
+        surprises = self._surprises(rows, found[len(self.amounts) :])
+        unbounded = torch.isinf(surprises)
+        if unbounded.any():
+            exact = self._unlikely(rows, self._decoded(latent)[len(self.amounts) :])
+            surprises = torch.where(unbounded, exact, surprises)
+        return amounts, surprises
+
+    def _decoded(self, latent: Tensor) -> Tensor:
+        """(amounts + categories, k, n)."""
+        return self.output(self.decode(latent.flatten(0, 1))).view(-1, *latent.shape[:2])
+
+    def _relative(self, rows: Rows, logits: Tensor) -> list[Tensor]:
+        """(categories, k, n) of each code: logits less that of the observed category; overwrites them."""
+        observed = logits.gather(0, rows.places.expand(-1, logits.shape[1], -1))
+        return [part.sub_(own) for part, own in zip(logits.split(self.sizes), observed, strict=True)]
+
+    def _surprises(self, rows: Rows, logits: Tensor) -> Tensor:
+        """(c, k, n) −log p(observed) of each code, never below zero; infinite where it is beyond 88."""
         if not self.codes:
-            return output.new_zeros(output.shape[1:])
-        logits = output.view(self.categories, len(self.codes), *output.shape[1:])
-        places = rows.places.expand(-1, -1, logits.shape[2], -1)
-        observed = logits.gather(0, places)[0].sum(dim=0)
-        # logsumexp in place: fresh arrays would cost more than what is computed. In powers of two: exp takes
-        # many times as long as exp2 for what comes out as zero.
-        highest = logits.amax(dim=0)
-        total = logits.sub_(highest).mul_(_LOG2_E).exp2_().sum(dim=0).log_().add_(highest)
-        return total.sum(dim=0) - observed
+            return logits.new_zeros(0, *logits.shape[1:])
+        # The observed category adds exactly one, so that no sum is zero and none needs a maximum.
+        sums = [part.exp2_().sum(dim=0) for part in self._relative(rows, logits)]
+        return torch.stack(sums).log2_().mul_(_LN2)
+
+    def _unlikely(self, rows: Rows, logits: Tensor) -> Tensor:
+        """The same by a sum that cannot overflow."""
+        return torch.stack([part.mul_(_LN2).logsumexp(dim=0) for part in self._relative(rows, logits)])
+
+
+def deviations(columns: ColumnLikelihood, rows: Rows) -> Tensor:
+    """(a + c, n) how far each column is from its reconstruction at the latent mean.
+
+    Amounts: value − reconstruction, signed. Codes: the deviance residual √(−2 log p(observed)), at least
+    zero; like a standardised amount its square is twice a negative log-likelihood.
+    """
+    mean, _ = columns.encode(rows.batch)
+    amounts, surprises = columns.deviations(rows, mean[None])
+    return torch.cat([amounts, surprises.mul_(2).sqrt_()])[:, 0]
 
 
 def negative_elbo(columns: ColumnLikelihood, rows: Rows) -> Tensor:
@@ -98,7 +121,7 @@ def negative_elbo(columns: ColumnLikelihood, rows: Rows) -> Tensor:
     The evidence lower bound (Kingma and Welling 2014, arXiv 1312.6114, eq. 3), its expectation taken at the
     mean of q, so that no number is drawn.
     """
-    mean, log_variance = columns.encode(rows.inputs)
+    mean, log_variance = columns.encode(rows.batch)
     divergence = -0.5 * (1 + log_variance - mean**2 - log_variance.exp()).sum(dim=1)
     return divergence - columns(rows, mean[None])[0]
 
@@ -110,7 +133,7 @@ def importance_weighted_bound(columns: ColumnLikelihood, rows: Rows, noise: Tens
     depends on that row alone. With one sample the bound is a sampled ELBO, and it tightens with more (Burda,
     Grosse and Salakhutdinov 2016, arXiv 1509.00519, eq. 8).
     """
-    mean, log_variance = columns.encode(rows.inputs)
+    mean, log_variance = columns.encode(rows.batch)
     # All samples at once: (K, n, latent_dim).
     latent = mean + torch.exp(log_variance / 2) * noise[:, None]
     # log p(z) − log q(z) without what is the same for all z; the normal densities' constants cancel.

@@ -210,16 +210,6 @@ def _offsets(sizes: Sequence[int]) -> Tensor:
 # ---- Losses ----------------------------------------------------------------------------------------------
 
 
-def deviations(network: Network, batch: Batch, latent: Tensor) -> Tensor:
-    """(n, a + c) how far each column is from its reconstruction.
-
-    Amounts: value − reconstruction, signed. Codes: the deviance residual √(−2 log p(observed)), at least
-    zero; like a standardised amount its square is twice a negative log-likelihood.
-    """
-    amounts, codes = network.decode(latent)
-    return torch.cat([network.targets(batch) - amounts, (2 * surprises(batch, codes)).sqrt()], dim=1)
-
-
 def surprises(batch: Batch, logits: Sequence[Tensor]) -> Tensor:
     """(n, c) −log p(observed category)."""
     if not logits:
@@ -439,13 +429,36 @@ class Layer:
         self, weight: Tensor, bias: Tensor | None, activation: Literal["none", "relu", "swish"]
     ) -> None:
         self.bias, self.activation = bias, activation
-        self.packed = weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
+        self.packed = _by_onednn(weight)
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, None) if self.packed else weight
 
     def __call__(self, rows: Tensor) -> Tensor:
         if self.packed:
             return torch.ops.mkldnn._linear_pointwise(rows, self.weight, self.bias, self.activation, [], "")
         return _ACTIVATIONS[self.activation](functional.linear(rows, self.weight, self.bias))
+
+
+class ColumnLayer:
+    """A trained linear layer that gives its outputs as columns (outputs, n) of rows (n, inputs).
+
+    Weights and rows change places in the product, so that nothing has to be turned over after it.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        self.by_onednn = _by_onednn(weight)
+        self.weight, self.bias = weight.contiguous(), bias[:, None]
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        if self.by_onednn:
+            found = torch.ops.mkldnn._linear_pointwise(self.weight, rows, None, "none", [], "")
+        else:
+            found = self.weight @ rows.T
+        return found.add_(self.bias)
+
+
+def _by_onednn(weight: Tensor) -> bool:
+    # oneDNN knows no product of nothing.
+    return weight.device.type == "cpu" and weight.numel() > 0 and torch.backends.mkldnn.is_available()
 
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -526,20 +539,31 @@ def _member(network: Network, k: int, share: float) -> Member:
 
 
 class FoldedEncoder:
-    """The encoder of a trained network of one member: latent mean and log-variance from one product."""
+    """The encoder of a trained network of one member: latent mean and log-variance from one product.
+
+    A one-hot code picks a column of the first weights: adding those up takes half as long as the product.
+    """
 
     def __init__(self, network: Network) -> None:
+        first, *others = network.encoder
+        amounts = network.shape.amounts
+        self.offsets, self.latent_dim = network.offsets, network.shape.latent_dim
+        self.amounts = Layer(first.weight[:, :amounts].contiguous(), first.bias, "none")
+        self.categories = first.weight[:, amounts:].T.contiguous()
         last = (network.mean, network.log_variance)
         joined = (torch.cat([part.weight for part in last]), torch.cat([part.bias for part in last]))
-        hidden = [Layer(layer.weight, layer.bias, "relu") for layer in network.encoder]
+        hidden = [Layer(layer.weight, layer.bias, "relu") for layer in others]
         self.layers = [*hidden, Layer(*joined, "none")]
-        self.latent_dim = network.shape.latent_dim
 
-    def __call__(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Latent mean and log-variance, both (n, latent_dim), of (n, width) inputs."""
+    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Latent mean and log-variance, both (n, latent_dim)."""
+        hidden = self.amounts(batch.amounts)
+        if len(self.offsets):
+            hidden += functional.embedding_bag(batch.codes + self.offsets, self.categories, mode="sum")
+        hidden.relu_()
         for layer in self.layers:
-            inputs = layer(inputs)
-        mean, log_variance = inputs.split(self.latent_dim, dim=1)
+            hidden = layer(hidden)
+        mean, log_variance = hidden.split(self.latent_dim, dim=1)
         return mean, log_variance.clamp(*LOG_VARIANCE)
 
 

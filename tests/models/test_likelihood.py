@@ -73,6 +73,48 @@ def test_a_category_that_is_near_impossible_stays_finite():
     assert torch.isfinite(found).all()
 
 
+def test_what_is_too_unlikely_for_a_plain_sum_is_as_the_definition_has_it():
+    net, batch = network(), rows()
+    usual = lk.ColumnLikelihood(net, range(5))
+    before = usual(usual.rows(batch), torch.zeros(1, 7, 1))[0]
+    # e^-300 is no number in float32, and so is its inverse.
+    net.output.bias[AMOUNTS] -= 300
+    columns = lk.ColumnLikelihood(net, range(5))
+    found = columns(columns.rows(batch), torch.zeros(1, 7, 1))[0]
+    expected = column_log_likelihoods(net, batch, torch.zeros(7, 1)).sum(axis=1)
+    assert found.numpy() == pytest.approx(expected, rel=1e-4)
+    unlikely = batch.codes[:, 0] == 0
+    assert 0 < unlikely.sum() < 7
+    assert (found[unlikely] < -250).all()
+    assert (found[~unlikely] >= before[~unlikely] - 1e-4).all()
+
+
+def test_a_row_beside_a_near_impossible_one_has_the_digits_that_it_has_alone():
+    net, batch = network(), rows(64)
+    net.output.bias[AMOUNTS] -= 300
+    columns = lk.ColumnLikelihood(net, range(5))
+    found = columns(columns.rows(batch), torch.zeros(1, 64, 1))[0]
+    fine = batch.codes[:, 0] != 0
+    # Rows that are near impossible make room for ones that are not.
+    codes = torch.where(fine[:, None], batch.codes, torch.tensor([1, 0, 0]))
+    alone = columns(columns.rows(nw.Batch(batch.amounts, codes)), torch.zeros(1, 64, 1))[0]
+    assert torch.equal(found[fine], alone[fine])
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.sets(st.integers(0, 4), min_size=1), st.integers(0, 20))
+def test_deviations_are_those_from_the_reconstruction_at_the_latent_mean(columns, seed):
+    with torch.inference_mode():
+        net, batch = network(seed=seed), rows(seed=seed)
+        chosen = sorted(columns)
+        likelihood = lk.ColumnLikelihood(net, chosen)
+        found = lk.deviations(likelihood, likelihood.rows(batch))
+        amounts, logits = net.decode(net.encode(net.inputs(batch))[0])
+        residuals = (2 * nw.surprises(batch, logits)).sqrt()
+        expected = torch.cat([batch.amounts - amounts, residuals], dim=1)[:, chosen].T
+        assert torch.allclose(found, expected, rtol=1e-4, atol=2e-3)
+
+
 def exact(net: nw.Network, batch: nw.Batch, columns: list[int]) -> np.ndarray:
     """(n,) log ∫ p(columns | z) p(z) dz of one latent dimension by the trapezoid rule."""
     grid = np.linspace(-8, 8, 401)

@@ -56,16 +56,6 @@ def test_mixed_reconstruction_is_minus_the_log_likelihood_but_for_a_constant():
         assert nw.mixed_reconstruction(net, rows, latent).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_deviations_square_to_twice_the_surprise():
-    net, rows = network(), batch()
-    with torch.no_grad():
-        latent = net.encode(net.inputs(rows))[0]
-        found = nw.deviations(net, rows, latent)
-        amounts, codes = net.decode(latent)
-        assert torch.allclose(found[:, :2], rows.amounts - amounts)
-        assert torch.allclose(found[:, 2:] ** 2, 2 * nw.surprises(rows, codes), atol=1e-6)
-
-
 def test_objective_adds_cross_entropy_and_the_weighted_elbo():
     net, rows = network(), batch()
 
