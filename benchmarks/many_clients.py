@@ -17,7 +17,8 @@ from pathlib import Path
 
 import duckdb
 import polars as pl
-from monthly_run import ROOT, Measured, creditflow, machine
+from machine import machine
+from monthly_run import PACKAGES, ROOT, Measured, creditflow
 
 from creditflow.columns import CLIENT_ID
 from tasks.home import Home
@@ -81,7 +82,7 @@ def page(taken: Measured, source: Path, output: Path) -> Iterator[str]:
     command = " ".join(["python benchmarks/many_clients.py", *sys.argv[1:]])
     yield f"Written by `{command}`; every figure is measured, none is typed."
     yield ""
-    yield machine()
+    yield f"{machine(PACKAGES)}."
     yield ""
     yield "`creditflow score`, the whole process: partitions of Parquet from the disk, scored by all models"
     yield "of the set, and back to the disk. How it is used: [many machines](../docs/many-machines.md)."

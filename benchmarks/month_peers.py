@@ -13,7 +13,6 @@ patience or of memory is told as such.
 import argparse
 import json
 import os
-import platform
 import resource
 import signal
 import subprocess
@@ -23,14 +22,12 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import machine
 from month_peer_scripts import MONTH, MONTHS, ROUNDS, SCORED_ROWS, SCORINGS, TRAINING_ROWS, month_file, theirs
-
-from creditflow.version import code_version
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "benchmarks" / "month-peers.md"
@@ -263,9 +260,7 @@ def page(sizes: Sequence[Size], limits: Limits) -> str:
         "",
         f"Written by `{command}`; every figure is measured, none is typed.",
         "",
-        f"{platform.machine()}, {os.cpu_count()} processors; Python {platform.python_version()}; "
-        + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-        + f"; code {code_version()}, {time.strftime('%Y-%m-%d', time.gmtime())}.",
+        f"{machine(PACKAGES)}, {time.strftime('%Y-%m-%d', time.gmtime())}.",
         "",
         "The same simulated month goes through every script, each a process of its own with its imports, on "
         "as many threads as its libraries take by themselves. The models were trained before, creditflow's "

@@ -11,18 +11,17 @@ process of its own: what merely moving the data costs.
 
 import math
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
+from machine import machine
+
 from creditflow.month import Month
-from creditflow.version import code_version
 from tasks.home import Home
 from tasks.timings import PART, StageTiming, timings
 
@@ -174,15 +173,6 @@ def _profiled(home: Path) -> str:
 # ── The page ────────────────────────────────────────────────────────────────────────────────────
 
 
-def machine() -> str:
-    """What was measured on, and of what code, for a page."""
-    return (
-        f"{platform.machine()}, {os.cpu_count()} processors; Python {platform.python_version()}; "
-        + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-        + f"; code {code_version()}."
-    )
-
-
 def page(sizes: list[Size], ingest: str) -> str:
     """The report, as Markdown.
 
@@ -194,7 +184,7 @@ def page(sizes: list[Size], ingest: str) -> str:
         "",
         "Written by `python benchmarks/monthly_run.py`; every figure is measured, none is typed.",
         "",
-        machine(),
+        f"{machine(PACKAGES)}.",
         "",
         "Whole processes, Prefect and imports included. A train run develops all models (on at most 200,000 "
         "client-months) and scores two months; a reuse run scores one: file to published scores and pages, "

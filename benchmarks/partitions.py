@@ -12,7 +12,6 @@ import argparse
 import json
 import math
 import os
-import platform
 import signal
 import statistics
 import sys
@@ -22,7 +21,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -31,9 +29,9 @@ from typing import Any
 os.environ.update(OMP_NUM_THREADS="1", POLARS_MAX_THREADS="1", OMP_WAIT_POLICY="PASSIVE")
 
 import polars as pl
+from machine import machine
 
 from creditflow.month import Month
-from creditflow.version import code_version
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "many-machines.md"
@@ -448,11 +446,6 @@ def page(
     runs: Sequence[Measured], found: Rates, events: Sequence[str], arguments: argparse.Namespace, models: int
 ) -> str:
     """The page, as Markdown."""
-    machine = (
-        f"{platform.machine()}, {os.cpu_count()} processors; Python {platform.python_version()}; "
-        + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-        + f"; code {code_version()}"
-    )
     command = f"python benchmarks/partitions.py --clients {arguments.clients} --price {arguments.price:g}"
     lines = [
         "# Many machines",
@@ -468,7 +461,7 @@ def page(
         "",
         "## Measured",
         "",
-        f"{machine}.",
+        f"{machine(PACKAGES)}.",
         "",
         f"{models} models and {arguments.clients:,} simulated clients; each worker a fresh process held to "
         "one processor; input, as polars writes it, and output on the machine's disk. Rates are without "

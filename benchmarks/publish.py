@@ -10,8 +10,6 @@ compared with the warehouse table by table.
 """
 
 import argparse
-import os
-import platform
 import shutil
 import tempfile
 import time
@@ -20,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+from machine import machine
 
 from creditflow.month import Month
-from creditflow.version import code_version
 from sql.publish import TABLES, publish, publish_scores
 from sql.warehouse import open_warehouse, transaction
 
@@ -150,8 +148,7 @@ def page(rows: list[Row], clients: int) -> str:
         "",
         "Written by `python benchmarks/publish.py`; every figure is measured, none is typed.",
         "",
-        f"{platform.machine()}, {os.cpu_count()} processors; Python {platform.python_version()}; "
-        f"duckdb {duckdb.__version__}; code {code_version()}.",
+        f"{machine(['duckdb'])}.",
         "",
         f"{clients:,} clients a month, {len(MODELS)} models. A publication holds the warehouse's tables: the "
         "benchmark compares them row by row and fails where they differ. *Copy*: the published file copied "

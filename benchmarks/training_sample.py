@@ -11,11 +11,9 @@ All are measured on the clients held out for good.
 
 import argparse
 import os
-import platform
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -23,10 +21,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import duckdb
 import numpy as np
 import polars as pl
+from machine import machine
 
 from creditflow.columns import OUTCOME
 from creditflow.month import Month
-from creditflow.version import code_version
 from models.develop import DevelopedModel, develop, score_models
 from models.discrimination import Interval, auc_difference, auc_interval, brier_difference
 from models.registry import MODELS
@@ -132,9 +130,7 @@ def page(points: list[Point], test: pl.DataFrame, found: Forecast | None, client
         f"Written by `python benchmarks/training_sample.py --clients {clients}`; every figure is measured, "
         "none is typed.",
         "",
-        f"{platform.machine()}, {os.cpu_count()} processors; Python {platform.python_version()}; "
-        + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-        + f"; code {code_version()}.",
+        f"{machine(PACKAGES)}.",
         "",
         "## The rule",
         "",

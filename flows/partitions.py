@@ -96,16 +96,17 @@ def _job(settings: Settings, source: str) -> Job:
 
 
 def _in_words(found: Plan) -> str:
-    rows_in, rows_out = found.rows
+    count, (rows_in, rows_out) = len(found.partitions), found.rows
     return (
-        f"{len(found.partitions):,} partitions, {rows_in:,} clients × {len(found.job.manifests)} models = "
+        f"{count:,} partition{'s' * (count != 1)}, {rows_in:,} clients × {len(found.job.manifests)} models = "
         f"{rows_out:,} rows by {found.job.champion}@{found.job.version}"
     )
 
 
 def _incomplete(target: Place, found: Plan, failed: Sequence[Failed]) -> CreditflowError:
     """One partition's own error, or all of them in one."""
-    kept = f"Of the others, {len(found.todo) - len(failed) + len(found.done):,} are in place."
+    others = len(found.todo) - len(failed) + len(found.done)
+    kept = f"Of the others, {others:,} {'is' if others == 1 else 'are'} in place."
     if len(failed) == 1 and isinstance(failed[0].error, CreditflowError):
         only = failed[0].error
         remedy = f"{only.remedy} {kept}"

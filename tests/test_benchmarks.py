@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import duckdb
 import numpy as np
 import polars as pl
 import pytest
@@ -18,6 +19,7 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 
+from creditflow.version import code_version
 from models.gate import resampled
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -569,3 +571,11 @@ def test_a_partition_with_another_score_is_told(
     scored(1, [0.1, 0.2, 0.30000000000000004])
     with pytest.raises(RuntimeError, match=r"part-0001\.parquet holds other scores than part-0000\.parquet"):
         load("many_clients").checked(tmp_path)
+
+
+def test_a_page_names_the_processors_their_speed_and_the_code(load):
+    machine = load("machine")
+    said = machine.machine(["duckdb"])
+    assert f"{os.cpu_count()} processors" in said
+    assert f"duckdb {duckdb.__version__}; code {code_version()}" in said
+    assert float(re.search(r"at (\d+) GFLOP/s", said)[1]) >= 1
