@@ -17,8 +17,8 @@ _here = threading.local()
 def in_threads(function: Callable[[T], R], parts: Iterable[T]) -> Iterator[R]:
     """`function` of each part, in their order, by as many threads as there are processors, at most four.
 
-    Parts are taken as results are: one more than there are threads is in memory. Work that is handed out by
-    one of these threads is done by that thread itself.
+    Parts are taken as results are: two more than there are threads are in memory, so that there is work while
+    a result is used. Work that is handed out by one of these threads is done by that thread itself.
     """
     workers = min(_processors(), WORKERS)
     if workers < 2 or getattr(_here, "working", False):
@@ -28,7 +28,7 @@ def in_threads(function: Callable[[T], R], parts: Iterable[T]) -> Iterator[R]:
     with ThreadPoolExecutor(workers, "rows", initializer=_begin) as pool:
         for part in parts:
             waiting.append(pool.submit(function, part))
-            if len(waiting) > workers:
+            if len(waiting) > workers + 1:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -28,7 +28,7 @@ def test_parts_are_taken_as_results_are():
 
     results = in_threads(lambda part: part, parts())
     assert next(results) == 0
-    assert taken == [0, 1, 2]
+    assert taken == [0, 1, 2, 3]
 
 
 def test_a_worker_does_itself_what_it_hands_out():
