@@ -12,7 +12,7 @@ import errno
 import glob
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,8 +94,13 @@ Marks = dict[str, str]
 # ── The database ────────────────────────────────────────────────────────────────────────────────
 
 
-def publish(con: duckdb.DuckDBPyConnection, target: Path) -> Path:
+def publish(
+    con: duckdb.DuckDBPyConnection, target: Path, *, first: Callable[[], object] = lambda: None
+) -> Path:
     """Replaces the database at `target` by what `con`, the writer's, holds.
+
+    Args:
+        first: called when all is ready to be put in place; where it raises, the earlier database stays.
 
     Raises:
         HomeUnusable: the disk is full, read-only or not permitted.
@@ -108,6 +113,7 @@ def publish(con: duckdb.DuckDBPyConnection, target: Path) -> Path:
             with translated_errors(target):
                 _copy(con, fresh)
                 _finish(fresh)
+            first()
             # What somebody wrote to the earlier file and left in a log; it would be read into the new one.
             target.with_name(f"{target.name}.wal").unlink(missing_ok=True)
             put_in_place(fresh, target)

@@ -1,5 +1,7 @@
 """Publishes a run: the month's report pack, the overview, and the readers' database."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,10 +134,16 @@ def publish(run: Run) -> Reported:
 
     with open_warehouse(run.home.warehouse, memory_limit=run.memory_limit) as con:
         overview = build_overview(con, run.home.reports)
-        with step(run, "scores as Parquet"):
-            database.publish_scores(con, run.home.published.with_name("scores"))
         write_files(con, run.home)
-        # Last: it says that the run is done, so that a kill before it leaves the run to be done again.
-        with step(run, "database"):
-            database.publish(con, run.home.published)
+        # While the database is copied: one waits for a processor, the other for the disk.
+        with ThreadPoolExecutor(1, thread_name_prefix="parquet") as beside:
+            scores = beside.submit(copy_context().run, _publish_scores, con.cursor(), run)
+            # Put in place last: it says that the run is done, so that a kill before leaves it to be done again.
+            with step(run, "database"):
+                database.publish(con, run.home.published, first=scores.result)
     return Reported((overview,))
+
+
+def _publish_scores(con: duckdb.DuckDBPyConnection, run: Run) -> None:
+    with step(run, "scores as Parquet"):
+        database.publish_scores(con, run.home.published.with_name("scores"))

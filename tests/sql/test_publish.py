@@ -126,6 +126,23 @@ def test_failure_leaves_the_published_file_and_no_leftover(con, tmp_path, monkey
     assert [p.name for p in tmp_path.iterdir() if ".new" in p.name] == []
 
 
+def test_what_has_to_come_first_keeps_the_earlier_file_where_it_fails(con, tmp_path):
+    target = publish(con, tmp_path / "p.duckdb")
+    before = target.read_bytes()
+    prepared = []
+
+    def fails() -> None:
+        prepared.extend(path.name for path in tmp_path.iterdir() if ".new" in path.name)
+        assert target.read_bytes() == before
+        raise OSError("the scores could not be written")
+
+    with pytest.raises(HomeUnusable, match="could not be written"):
+        publish(con, target, first=fails)
+    assert prepared, "it was called before there was anything to put in place"
+    assert target.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir() if ".new" in p.name] == []
+
+
 # ── A writer that writes as runs do ─────────────────────────────────────────────────────────────
 
 
