@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 import polars.selectors as cs
 
+from creditflow.ahead import one_ahead
 from creditflow.columns import ROW_NUMBER
 from creditflow.errors import SuiteInvalid
 from expectations.suite import Rule
@@ -85,10 +86,14 @@ def run_suite(
     with _quiet():
         engine = _Engine()
         file_rules = [f for f in active if f.rule.on == "file"]
-        engine.validate(file_rules, facts.with_columns(pl.lit(0, pl.Int64).alias(ROW_NUMBER)))
+        if file_rules:
+            facts = facts.with_columns(pl.lit(0, pl.Int64).alias(ROW_NUMBER))
+            engine.validate(file_rules, _to_pandas(facts, file_rules))
         rows = [f for f in active if f.rule.on == "rows"]
-        for chunk in chunks:
-            engine.validate(rows, chunk)
+        filled = (chunk for chunk in chunks if rows and chunk.height)
+        # The library computes on one processor: another one has the next chunk ready meanwhile.
+        for data in one_ahead(_to_pandas(chunk, rows) for chunk in filled):
+            engine.validate(rows, data)
     for finding in active:
         # A rule without a value to look at has not been kept: it has not been run.
         finding.reason = None if finding.evaluated else "there is no value to check"
@@ -125,15 +130,8 @@ class _Engine:
         self._context = gx.get_context(mode="ephemeral")
         self._context.variables.progress_bars = {"globally": False, "metric_calculations": False}
 
-    def validate(self, findings: Sequence[Finding], frame: pl.DataFrame) -> None:
+    def validate(self, findings: Sequence[Finding], data: "pd.DataFrame") -> None:
         """Add to each finding what this frame shows."""
-        if not findings or not frame.height:
-            return
-        unknown = [f.rule for f in findings if f.rule.column not in frame.columns]
-        if unknown:
-            known = ", ".join(sorted(set(frame.columns) - {ROW_NUMBER}))
-            raise _invalid(unknown[0], f"one of the columns {known}", repr(unknown[0].column))
-        data = _to_pandas(frame, findings)
         counts = self._results(findings, data, _BASIC)
         # Where values stand costs several times what counting costs: only asked where some do not fit.
         for finding, result in counts:
@@ -177,8 +175,13 @@ def _expectation(rule: Rule) -> Any:
 
 
 def _to_pandas(frame: pl.DataFrame, findings: Sequence[Finding]) -> "pd.DataFrame":
+    """The columns that the rules look at, as the library is fast with them; a rule on another is refused."""
     import pandas as pd
 
+    unknown = [f.rule for f in findings if f.rule.column not in frame.columns]
+    if unknown:
+        known = ", ".join(sorted(set(frame.columns) - {ROW_NUMBER}))
+        raise _invalid(unknown[0], f"one of the columns {known}", repr(unknown[0].column))
     names = dict.fromkeys(f.rule.column for f in findings)
     # Unnamed: with a name, every unexpected row would come back as a dictionary.
     index = pd.Index(frame[ROW_NUMBER].to_numpy())

@@ -138,7 +138,7 @@ def publish(run: Run) -> Reported:
         # While the database is copied: one waits for a processor, the other for the disk.
         with ThreadPoolExecutor(1, thread_name_prefix="parquet") as beside:
             scores = beside.submit(copy_context().run, _publish_scores, con.cursor(), run)
-            # Put in place last: it says that the run is done, so that a kill before leaves it to be done again.
+            # Put in place last: it says that the run is done; a kill before leaves it to be done again.
             with step(run, "database"):
                 database.publish(con, run.home.published, first=scores.result)
     return Reported((overview,))
