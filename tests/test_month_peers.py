@@ -173,7 +173,7 @@ def test_every_script_has_its_title_and_every_pair_its_scripts(
 def test_page_gives_ratios_and_what_each_leaves_out(
     peers: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peers, "version", lambda _: "1.0")  # the peers need not be installed
+    monkeypatch.setattr(peers, "machine", lambda _: "x86_64")  # the peers need not be installed
     months = {name: peers.Ended(20.0, 30.0, 900.0, "", None) for name in peers.TITLES}
     months["creditflow"] = peers.Ended(10.0, 15.0, 700.0, "", None)
     months["notebook"] = peers.Ended(5.0, 6.0, 300.0, "", None)
