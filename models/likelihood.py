@@ -45,10 +45,10 @@ class ColumnLikelihood:
         self.amounts = [i for i in columns if i < shape.amounts]
         self.codes = [i - shape.amounts for i in columns if i >= shape.amounts]
         self.sizes = [shape.codes[code] for code in self.codes]
-        self.starts = output.weight.new_tensor([0, *self.sizes[:-1]], dtype=torch.int64).cumsum(0)
-        first = shape.amounts + np.cumsum([0, *shape.codes])
+        self.offsets = nw.offsets(self.sizes).to(output.weight.device)
+        starts = (shape.amounts + network.offsets[self.codes]).tolist()
         logits = [
-            int(first[c]) + k for c, size in zip(self.codes, self.sizes, strict=True) for k in range(size)
+            k for start, size in zip(starts, self.sizes, strict=True) for k in range(start, start + size)
         ]
         # Logits in powers of two: exp takes many times as long as exp2 for what comes out as zero.
         unit = output.weight.new_tensor([1.0] * len(self.amounts) + [_LOG2_E] * len(logits))
@@ -62,8 +62,7 @@ class ColumnLikelihood:
     def rows(self, batch: nw.Batch) -> Rows:
         """The rows as this likelihood, and those of other networks for the same columns, take them."""
         amounts, codes = batch.amounts.T[self.amounts], batch.codes.T[self.codes]
-        places = codes + self.starts[: len(self.codes), None]
-        return Rows(batch, amounts[:, None], places[:, None])
+        return Rows(batch, amounts[:, None], (codes + self.offsets[:, None])[:, None])
 
     def __call__(self, rows: Rows, latent: Tensor) -> Tensor:
         """(k, n) summed over the columns, of k latents a row; latent is (k, n, latent_dim)."""

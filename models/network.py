@@ -117,7 +117,7 @@ class Network(nn.Module):
         self.head = _linear(shape.latent_dim, shape.members) if shape.head else None
         self.register_parameter("scale", None if single else _empty(shape.members, shape.width))
         self.biases = nn.ParameterList(_empty(shape.members, b) for b in ([] if single else sizes[1:]))
-        self.register_buffer("offsets", _offsets(shape.codes), persistent=False)
+        self.register_buffer("offsets", offsets(shape.codes), persistent=False)
 
     def initialise(self, generator: torch.Generator, base_log_odds: float = 0.0) -> None:
         """torch's own default for linear layers, uniform within ±1/√inputs, from `generator`.
@@ -203,7 +203,8 @@ def _empty(*sizes: int) -> nn.Parameter:
     return nn.Parameter(torch.empty(sizes, dtype=torch.float32))
 
 
-def _offsets(sizes: Sequence[int]) -> Tensor:
+def offsets(sizes: Sequence[int]) -> Tensor:
+    """Where each code's categories begin among those of all, (codes,) int64."""
     return torch.tensor([sum(sizes[:i]) for i in range(len(sizes))], dtype=torch.int64)
 
 
