@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 POLL_SECONDS = 5.0
 # A server that ends this often within an hour will not live.
 RESTARTS_AN_HOUR = 3
+# How far back to look for when a schedule fired, a step at a time: one may fire every minute or once a year.
+_BACK = tuple(timedelta(days=days) for days in (1 / 24, 1, 32, 366))
 _log = logging.getLogger("creditflow.serve")
 
 
@@ -69,7 +71,7 @@ def serve(settings: Settings, cron_text: str | None = None) -> None:
         )
         _log.info("pages of Prefect: %s   (Ctrl-C ends)", url)
         with suppress(KeyboardInterrupt, asyncio.CancelledError):
-            asyncio.run(_Service(settings, when, own).run())
+            asyncio.run(_Service(settings, when, own, upcoming).run())
         _log.info("ending")
 
 
@@ -174,9 +176,20 @@ def next_run(when: str, zone: str) -> datetime:
             found=repr(when),
             remedy="Five fields: minute, hour, day of the month, month, day of the week.",
         ) from error
-    dates = asyncio.run(Dates(cron=when, timezone=zone).get_dates(n=1))
+    (date,) = asyncio.run(Dates(cron=when, timezone=zone).get_dates(n=1))
     # A plain datetime: Prefect's own kind loses its zone in sums.
-    return datetime.fromtimestamp(dates[0].timestamp(), UTC)
+    return datetime.fromtimestamp(date.timestamp(), UTC)
+
+
+async def fired_last(when: str, zone: str, since: datetime, now: datetime) -> datetime | None:
+    """The last moment (UTC) from `since` to `now` at which the cron expression `when` fired, None if never."""
+    from prefect.server.schemas.schedules import CronSchedule as Dates
+
+    for back in _BACK:
+        begin = max(since, now - back)
+        if begin <= now and (dates := await Dates(cron=when, timezone=zone).get_dates(start=begin, end=now)):
+            return datetime.fromtimestamp(dates[-1].timestamp(), UTC)
+    return None
 
 
 # ── The service ─────────────────────────────────────────────────────────────────────────────────
@@ -184,11 +197,16 @@ def next_run(when: str, zone: str) -> datetime:
 
 @dataclass
 class _Service:
-    """The runner of the deployments, and what watches it."""
+    """The runner of the deployments, and what watches it.
+
+    Attributes:
+        due: the first moment, from the start of the service on, at which the schedule fires.
+    """
 
     settings: Settings
     when: str
     own: OwnServer | None
+    due: datetime
     deployments: list[UUID] = field(default_factory=list)
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
     said: set[UUID] = field(default_factory=set)
@@ -202,19 +220,29 @@ class _Service:
 
         async with get_client() as client:
             missed = await self._missed(client) if self.own else False
-            await self._new_runner()
-            if missed:
-                await client.create_flow_run_from_deployment(self.deployments[0])
-                _log.info("a run was missed while nothing served: catching up now")
+            await self._new_runner(client, missed)
             await self._until_ended(client)
 
-    async def _new_runner(self) -> None:
+    async def _new_runner(self, client: "PrefectClient", missed: bool = False) -> None:
+        """Puts the deployments on the server, and makes up for a run that was missed before that."""
         from prefect.runner import Runner
 
         self.runner = Runner(name="creditflow", limit=1, pause_on_shutdown=False)
         self.deployments = [await self.runner.aadd_deployment(d) for d in await _deployments(self)]
+        if missed or await self._passed_over(client):
+            await client.create_flow_run_from_deployment(self.deployments[0])
+            _log.info("a run was missed while nothing served: catching up now")
 
-    async def _keep_running(self) -> None:
+    async def _passed_over(self, client: "PrefectClient") -> bool:
+        """Whether the schedule fired since the service began, and no run came of it.
+
+        Prefect makes runs for what is to come after a deployment is put on the server, which takes a while.
+        """
+        now = datetime.now(UTC)
+        fired = await fired_last(self.when, self.settings.schedule_timezone, self.due, now)
+        return fired is not None and not await _runs_from(client, self.deployments[0], fired)
+
+    async def _keep_running(self, client: "PrefectClient") -> None:
         """A runner gives up when the server does not answer for a while; another one takes its place."""
         api = os.environ["PREFECT_API_URL"]
         while True:
@@ -226,11 +254,11 @@ class _Service:
                 await asyncio.sleep(POLL_SECONDS)
             while not await asyncio.to_thread(answers, api):
                 await asyncio.sleep(POLL_SECONDS)
-            await self._new_runner()
+            await self._new_runner(client)
             _log.info("serving again")
 
     async def _until_ended(self, client: "PrefectClient") -> None:
-        running = asyncio.create_task(self._keep_running())
+        running = asyncio.create_task(self._keep_running(client))
         watching = asyncio.create_task(self._watch(client))
         ended = asyncio.create_task(_signalled())
         done, _ = await asyncio.wait({running, watching, ended}, return_when=asyncio.FIRST_COMPLETED)
@@ -356,6 +384,19 @@ async def _open_runs(client: "PrefectClient") -> "list[FlowRun]":
     open_states = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
     wanted = FlowRunFilter.model_validate({"state": {"type": {"any_": open_states}}})
     return await client.read_flow_runs(flow_run_filter=wanted, limit=200)
+
+
+async def _runs_from(client: "PrefectClient", deployment: UUID, moment: datetime) -> "list[FlowRun]":
+    """Runs of the deployment, in any state, that were to begin at `moment` or later and by now."""
+    from prefect.client.schemas.filters import FlowRunFilter
+
+    wanted = FlowRunFilter.model_validate(
+        {
+            "deployment_id": {"any_": [deployment]},
+            "expected_start_time": {"after_": moment, "before_": datetime.now(UTC)},
+        }
+    )
+    return await client.read_flow_runs(flow_run_filter=wanted, limit=1)
 
 
 async def _ended_runs(client: "PrefectClient", deployments: list[UUID], since: datetime) -> "list[FlowRun]":

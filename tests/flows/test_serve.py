@@ -109,8 +109,11 @@ def dead(url, seconds=30):
 
 
 def in_a_minute():
-    """A cron expression of the next minute that leaves time to start, and after it no more for a day."""
-    moment = datetime.fromtimestamp(time.time() + 75, UTC)
+    """A cron expression of the next minute, and after it no more for a day.
+
+    It may come before the service has started: what was said to run then has to run all the same.
+    """
+    moment = datetime.fromtimestamp(time.time() + 60, UTC)
     return f"{moment.minute} {moment.hour} * * *"
 
 
@@ -196,7 +199,7 @@ def test_server_that_keeps_ending_ends_the_service(tmp_path, monkeypatch):
     own = OwnServer(tmp_path)
     monkeypatch.setattr(OwnServer, "start", lambda self: started.append(1) or self)
     monkeypatch.setattr(OwnServer, "wait", lambda self: None)
-    service = serve._Service(load_settings(home=tmp_path), "0 6 5 * *", own)
+    service = serve._Service(load_settings(home=tmp_path), "0 6 5 * *", own, datetime.now(UTC))
     for _ in range(serve.RESTARTS_AN_HOUR):
         asyncio.run(service._restart(own))
     with pytest.raises(ServerUnreachable, match="ended 4 times within an hour"):
@@ -208,6 +211,55 @@ def test_server_that_cannot_start_is_named_with_its_log(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(ServerUnreachable, match=r"a process that ended.*server\.log"):
         OwnServer(tmp_path).start().wait()
+
+
+@pytest.mark.parametrize(
+    ("cron", "since", "fired"),
+    [
+        ("59 4 * * *", "2026-11-24 04:58", "2026-11-24 04:59"),
+        ("59 4 * * *", "2026-11-24 04:59", "2026-11-24 04:59"),
+        ("59 4 * * *", "2026-11-24 04:59:01", None),
+        ("0 5 * * *", "2026-11-20 04:58", "2026-11-24 05:00"),
+        ("1 5 * * *", "2026-11-24 04:58", None),
+        ("* * * * *", "2020-01-01 00:00", "2026-11-24 05:00"),
+        ("0 6 5 * *", "2026-09-01 00:00", "2026-11-05 06:00"),
+        ("0 6 5 * *", "2026-11-24 06:00", None),
+    ],
+)
+def test_when_a_schedule_fired_last(cron, since, fired):
+    now = datetime(2026, 11, 24, 5, 0, 20, tzinfo=UTC)
+    begun = datetime.fromisoformat(since).replace(tzinfo=UTC)
+    found = asyncio.run(serve.fired_last(cron, "UTC", begun, now))
+    assert found == (fired and datetime.fromisoformat(fired).replace(tzinfo=UTC))
+
+
+@pytest.mark.flow
+@pytest.mark.parametrize(
+    ("ran", "due_ago", "expected"), [(True, 90, False), (False, 90, True), (False, -90, False)]
+)
+def test_run_whose_moment_passed_while_the_service_started_is_made_up_for(
+    prefect_server, tmp_path, ran, due_ago, expected
+):
+    """The clock fires every minute; `ran`: a run of that moment is known to the server."""
+    from prefect import flow
+    from prefect.client.orchestration import get_client
+
+    @flow(name=f"nothing-{ran}-{due_ago}")
+    def nothing(): ...
+
+    async def passed_over():
+        async with get_client() as client:
+            flow_id = await client.create_flow(nothing)
+            deployment = await client.create_deployment(flow_id, "monthly")
+            if ran:
+                await client.create_flow_run_from_deployment(deployment)
+            due = datetime.fromtimestamp(time.time() - due_ago, UTC)
+            cron = f"{due.minute} {due.hour} * * *" if due_ago > 0 else "* * * * *"
+            due = due.replace(second=0, microsecond=0)
+            service = serve._Service(load_settings(home=tmp_path), cron, None, due, [deployment])
+            return await service._passed_over(client)
+
+    assert asyncio.run(passed_over()) is expected
 
 
 def test_error_of_many_is_one_line():
