@@ -182,7 +182,7 @@ def next_run(when: str, zone: str) -> datetime:
 
 
 async def fired_last(when: str, zone: str, since: datetime, now: datetime) -> datetime | None:
-    """The last moment (UTC) from `since` to `now` at which the cron expression `when` fired, None if never."""
+    """The last moment (UTC) from `since` to `now` at which the cron expression `when` fired, if any."""
     from prefect.server.schemas.schedules import CronSchedule as Dates
 
     for back in _BACK:
