@@ -12,12 +12,13 @@ import io
 import shutil
 import tempfile
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+from isal import isal_zlib
 
 from creditflow.errors import FileMissing, FileUnreadable, HomeUnusable
 
@@ -164,7 +165,7 @@ def gunzip(chunks: Iterator[bytes], path: Path) -> Iterator[bytes]:
     Raises:
         FileUnreadable: the stream is damaged, or ends early.
     """
-    member = zlib.decompressobj(wbits=31)
+    member = isal_zlib.decompressobj(wbits=31)
     for chunk in chunks:
         data = chunk
         while data:
@@ -172,7 +173,7 @@ def gunzip(chunks: Iterator[bytes], path: Path) -> Iterator[bytes]:
                 data = data.lstrip(b"\0")  # archives may be padded
                 if not data:
                     break
-                member = zlib.decompressobj(wbits=31)
+                member = isal_zlib.decompressobj(wbits=31)
             text = _inflate(member, data, path)
             while text:
                 yield text
@@ -183,12 +184,12 @@ def gunzip(chunks: Iterator[bytes], path: Path) -> Iterator[bytes]:
         raise _bad_gzip(path, "a gzip stream that ends early: the file is truncated")
 
 
-def _inflate(member: "zlib._Decompress", data: bytes, path: Path) -> bytes:
+def _inflate(member: Any, data: bytes, path: Path) -> bytes:
     if member.eof:
         return b""
     try:
         return member.decompress(data, CHUNK_BYTES)
-    except zlib.error as error:
+    except isal_zlib.error as error:
         raise _bad_gzip(path, f"damaged data ({error})") from error
 
 
