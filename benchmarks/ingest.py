@@ -69,11 +69,11 @@ def _in_turn(path: Path, folder: Path, bare: Callable[[Path], Any]) -> tuple[flo
 
 
 def _ingest(path: Path) -> None:
-    from expectations import textfile
+    from expectations import digests
     from expectations.reader import open_raw
     from expectations.staging import typed_rows
 
-    textfile._known.clear()  # A digest that is remembered would flatter.
+    digests._known.clear()  # A digest that is remembered would flatter.
     with tempfile.TemporaryDirectory(dir=path.parent) as stage:
         typed_rows(path, open_raw(path, "clients", Path(stage)), Path(stage))
 

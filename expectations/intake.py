@@ -17,13 +17,14 @@ from pathlib import Path
 from creditflow.month import Month
 from expectations.checked import CheckedFile, Context, ExpectationResult, Step, no_step
 from expectations.checking import Check
+from expectations.digests import fingerprint
 from expectations.headers import Kind
 from expectations.inbox import find_file, list_files, misnamed_files
 from expectations.reader import open_raw, suffix_of
 from expectations.settling import look, settle, unsettled
 from expectations.staging import stage_table
 from expectations.suite import load_suite
-from expectations.textfile import Fingerprint, fingerprint, require_space, writing
+from expectations.textfile import Fingerprint, require_space, writing
 
 __all__ = [
     "CheckedFile",

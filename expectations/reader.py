@@ -16,12 +16,12 @@ import polars as pl
 
 from creditflow.columns import CLIENT_ID, CLIENT_SCHEMA, OUTCOME, ROW_NUMBER
 from creditflow.errors import ContentRefused, FileUnreadable, HeaderRefused
+from expectations.digests import read_fingerprint
 from expectations.headers import STATEMENT_MONTH, Header, Kind, known_names, read_header
 from expectations.plain import look_at
 from expectations.textfile import (
     Fingerprint,
     empty_file,
-    fingerprint,
     gunzip,
     probe,
     raw_chunks,
@@ -263,7 +263,7 @@ def _extra_names(width: int, header: Header, path: Path) -> tuple[str, ...]:
 
 def _read_parquet(path: Path, kind: Kind, stage: Path) -> RawTable:
     _ = stage  # Parquet is read where it lies; its digest is checked again at the end of the intake.
-    printed = fingerprint(path)
+    printed = read_fingerprint(path)
     with parsing(path, "a Parquet file"):
         source = pl.scan_parquet(path, glob=False, hive_partitioning=False)
         schema = source.collect_schema()
@@ -344,7 +344,7 @@ def _as_text(spelt: str, dtype: pl.DataType, is_id: bool) -> pl.Expr:
 
 
 def _read_workbook(path: Path, kind: Kind, stage: Path) -> RawTable:
-    printed = fingerprint(path)
+    printed = read_fingerprint(path)
     with writing(stage / "cells.parquet"):
         try:
             others = convert(path, stage)

@@ -7,11 +7,9 @@ RFC 4180. Memory is bounded by the block size, whatever the size of the file.
 
 import codecs
 import csv
-import hashlib
 import io
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +24,6 @@ CHUNK_BYTES = 4 << 20
 MIN_BLOCK = 64 << 10
 MAX_LINE = 1 << 20
 _PROBE_BYTES = 1 << 20
-_TICK_NS = 1_000_000_000
 _MARKS_OF_OTHER_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
@@ -80,36 +77,6 @@ def unreadable(path: Path, error: OSError) -> FileUnreadable:
         found=error.strerror or str(error),
         remedy="Give the user that runs creditflow the right to read it.",
     )
-
-
-_Stat = tuple[Path, int, int, int]
-_known: dict[_Stat, Fingerprint] = {}
-
-
-def fingerprint(path: Path) -> Fingerprint:
-    """Digest and size of a file, in one pass; a file that has not changed since is not read again.
-
-    Raises:
-        FileMissing, FileUnreadable: the file is gone, or the system does not let it be read.
-    """
-    before = _stat(path)
-    if before is not None and before in _known:
-        return _known[before]
-    digest = hashlib.sha256()
-    size = sum(len(chunk) for chunk in raw_chunks(path, digest))
-    found = Fingerprint(digest.hexdigest(), size)
-    # Within a tick of the file system's clock a file can change and look the same.
-    if before is not None and before == _stat(path) and time.time_ns() - before[2] > _TICK_NS:
-        _known[before] = found
-    return found
-
-
-def _stat(path: Path) -> _Stat | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None  # Reading it tells what is the matter.
-    return path.absolute(), found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def require_space(path: Path, folder: Path, times: float) -> None:

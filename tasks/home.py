@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from creditflow.disk import to_disk
 from creditflow.errors import HomeLocked, HomeUnusable
 from creditflow.month import Month
+from expectations.digests import remember
 
 # What a backup keeps and a restore replaces, the database last; the rest is scratch, locks and logs.
 KEPT = ("inbox", "artifacts", "published", "warehouse.duckdb")
@@ -49,6 +50,11 @@ class Home:
     @property
     def published(self) -> Path:
         return self.root / "published" / "creditflow.duckdb"
+
+    @property
+    def digests(self) -> Path:
+        """The digests of files in the inbox that need not be read again; no backup keeps it."""
+        return self.root / ".digests.json"
 
     @property
     def reports(self) -> Path:
@@ -134,6 +140,8 @@ def locked(home: Home, what: str, wait_seconds: float) -> Iterator[None]:
         yield
     finally:
         if lock.lock_counter == 1:
+            # Whoever reads the inbox to change the home holds the lock; who only looks writes nothing.
+            remember(home.inbox, home.digests)
             note.unlink(missing_ok=True)
         lock.release()
 

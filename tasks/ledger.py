@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from creditflow.errors import CreditflowError, HomeLocked
 from creditflow.month import Month
 from creditflow.version import code_version
 from expectations import intake
+from expectations.digests import recall
 from sql.warehouse import execute, open_published, open_warehouse, transaction
 from tasks.home import Home
 from tasks.options import Options
@@ -68,16 +69,23 @@ def readable(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
 class Contents:
     """SHA-256 of every month's content, by kind: what lies in the inbox, and what is loaded.
 
-    A file is read when it is asked for, and once a process while it stays as it is.
+    A file is read when it is asked for, once a look; one that stays as it is, once ever.
     """
 
     inbox: Mapping[intake.Kind, Mapping[Month, Path]]
     loaded: Mapping[intake.Kind, Mapping[Month, str]]
+    # A file that is too new to be remembered would be read for every month that is held against it.
+    _read: dict[Path, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def now(self, kind: intake.Kind, month: Month) -> str | None:
         """That of the file in the inbox, else the loaded one: taking a loaded file out changes nothing."""
         path = self.inbox[kind].get(month)
-        return self.loaded[kind].get(month) if path is None else _sha256(path)
+        return self.loaded[kind].get(month) if path is None else self._sha256(path)
+
+    def _sha256(self, path: Path) -> str:
+        if path not in self._read:
+            self._read[path] = intake.fingerprint(path).sha256
+        return self._read[path]
 
     def outcomes(self) -> dict[Month, str]:
         """The newest outcomes of every month that has any."""
@@ -92,6 +100,7 @@ class Contents:
 
 def contents(con: duckdb.DuckDBPyConnection, home: Home) -> Contents:
     """What lies in the inbox and what is loaded."""
+    recall(home.inbox, home.digests)
     kinds: tuple[intake.Kind, ...] = ("clients", "outcomes")
     loaded: dict[intake.Kind, dict[Month, str]] = {kind: {} for kind in kinds}
     for sha256, kind, month in execute(con, "loaded_files"):
@@ -103,17 +112,6 @@ def _in_inbox(home: Home, kind: intake.Kind) -> dict[Month, Path]:
     # Two files for one month are refused by the run that needs them, not by a look.
     files = intake.list_files(home.inbox, kind)
     return {month: paths[0] for month, paths in files.items() if len(paths) == 1}
-
-
-_seen: dict[tuple[Path, int, int, int], str] = {}
-
-
-def _sha256(path: Path) -> str:
-    found = path.stat()
-    key = (path, found.st_size, found.st_mtime_ns, found.st_ino)
-    if key not in _seen:
-        _seen[key] = intake.fingerprint(path).sha256
-    return _seen[key]
 
 
 def facts(

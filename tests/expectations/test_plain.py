@@ -288,20 +288,3 @@ def test_parts_are_entered_in_turn(tmp_path: Path, valid: Callable[[int], Rows],
 
     check_file(write_table(valid(40)), "clients", MONTH, tmp_path / "work", Context(), step=step)
     assert told == ["read", "/read", "check", "/check", "split", "/split"]
-
-
-def test_fingerprint_is_taken_once_of_a_file_that_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import os
-
-    path = tmp_path / "f.csv"
-    path.write_bytes(b"abc")
-    os.utime(path, ns=(10**18, 10**18))
-    first = textfile.fingerprint(path)
-    read = textfile.raw_chunks
-    monkeypatch.setattr(textfile, "raw_chunks", lambda *_: pytest.fail("read again"))
-    assert textfile.fingerprint(path) == first
-    monkeypatch.setattr(textfile, "raw_chunks", read)
-    path.write_bytes(b"abd")
-    assert textfile.fingerprint(path) != first

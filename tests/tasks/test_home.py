@@ -41,6 +41,19 @@ def test_lock_says_who_holds_it_and_may_be_taken_again_by_the_same_process(tmp_p
     assert not (tmp_path / ".lock.json").exists()
 
 
+def test_empty_home_gets_no_digests_and_one_that_cannot_take_them_is_let_go(tmp_path):
+    home = Home(tmp_path)
+    with locked(home, "the run", 0):
+        pass
+    assert sorted(p.name for p in tmp_path.iterdir() if not p.is_dir()) == [".lock"]
+    with pytest.raises(KeyError), locked(home, "the run", 0):
+        home.digests.mkdir()
+        (home.inbox / "clients_2026-01.csv").write_text("ID")
+        raise KeyError
+    with locked(home, "the next run", 0):
+        pass
+
+
 def test_leftovers_of_killed_processes_are_swept_by_the_next_that_takes_the_lock(tmp_path):
     home = Home(tmp_path).prepare()
     kept = [home.reports / "2026-01" / "index.html", home.artifacts / "v1" / "gbdt" / "manifest.json"]

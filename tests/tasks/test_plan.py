@@ -1,17 +1,20 @@
 import hashlib
 import json
 import shutil
+import time
 from datetime import datetime
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from creditflow.month import Month
+from expectations import digests
 from sql.warehouse import open_warehouse
 from tasks import ledger
 from tasks.derived import due_months, record_made
-from tasks.home import Home
+from tasks.home import Home, locked
 from tasks.ledger import digest
 from tasks.options import Options
 from tasks.plan import differences, plan, stale_months, unread_outcomes, views
@@ -281,3 +284,29 @@ def test_look_changes_no_byte(done):
     views(done)
     unread_outcomes(done)
     assert sums() == before
+
+
+def test_second_process_reads_no_file_that_stays(done, monkeypatch):
+    long_ago = SimpleNamespace(time_ns=lambda: time.time_ns() + 3600 * 10**9)
+    monkeypatch.setattr(digests, "time", long_ago)
+    monkeypatch.setattr(digests, "_known", {})
+    # Only who holds the lock writes down what was read.
+    stale_months(done, Options())
+    assert not done.digests.exists()
+    with locked(done, "the run of 2005-06", 0):
+        stale_months(done, Options())
+    digests._known.clear()
+    revise(done, "clients_2005-06")
+    read, chunks = [], digests.raw_chunks
+    monkeypatch.setattr(digests, "raw_chunks", lambda path, to: read.append(path.name) or chunks(path, to))
+    assert stale_months(done, Options()) == {MONTHS[2]: "its client file has other content"}
+    assert read == ["clients_2005-06.csv"]
+
+
+def test_file_too_new_to_be_remembered_is_read_once_a_look(done, monkeypatch):
+    revise(done, "outcomes_2005-04")
+    monkeypatch.setattr(digests, "_known", {})
+    read, chunks = [], digests.raw_chunks
+    monkeypatch.setattr(digests, "raw_chunks", lambda path, to: read.append(path.name) or chunks(path, to))
+    stale_months(done, Options())
+    assert sorted(read) == sorted(path.name for path in done.inbox.iterdir())
