@@ -6,20 +6,25 @@
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
+from contextlib import closing, suppress
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import quote
 
 from creditflow.errors import ServerUnreachable
 from creditflow.imports import without_collector
 
 START_SECONDS = 120
 _END_SECONDS = 10
+_SQLITE = "sqlite+aiosqlite:///"
 
 
 class OwnServer:
@@ -70,6 +75,7 @@ class OwnServer:
         until = time.monotonic() + START_SECONDS
         while time.monotonic() < until and self.alive:
             if answers(f"{self.url}/api"):
+                remember_migrated(self._database())
                 return
             time.sleep(0.05)
         raise ServerUnreachable(
@@ -98,6 +104,7 @@ class OwnServer:
 
     def _environment(self) -> dict[str, str]:
         common = {
+            "PREFECT_API_DATABASE_MIGRATE_ON_START": "false" if is_migrated(self._database()) else "true",
             "PREFECT_API_URL": f"{self.url}/api",
             "PREFECT_SERVER_API_HOST": "127.0.0.1",
             "PREFECT_SERVER_API_PORT": str(self.port),
@@ -106,9 +113,18 @@ class OwnServer:
         }
         return common | (_BRIEF if self.brief else self._with_pages())
 
+    def _database(self) -> Path | None:
+        """The SQLite file that the server keeps; None where it keeps another database."""
+        if not self.brief:
+            return self.folder / "server.db"
+        from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
+
+        url = str(PREFECT_API_DATABASE_CONNECTION_URL.value())
+        return Path(url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else None
+
     def _with_pages(self) -> dict[str, str]:
         return {
-            "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{self.folder / 'server.db'}",
+            "PREFECT_API_DATABASE_CONNECTION_URL": f"{_SQLITE}{self.folder / 'server.db'}",
             "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(self.folder / "ui"),
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         }
@@ -145,6 +161,50 @@ def answers(api_url: str, seconds: float = 5) -> bool:
             return bool(reply.status == 200)
     except (urllib.error.URLError, OSError, ValueError):
         return False
+
+
+# ── Migrations ──────────────────────────────────────────────────────────────────────────────────
+
+
+def is_migrated(database: Path | None) -> bool:
+    """Whether the database has had the migrations of this Prefect: looking for more takes it a second.
+
+    A server of this version left it at the revision at which it is now.
+    """
+    if database is None or (revision := _revision(database)) is None:
+        return False
+    with suppress(OSError):
+        return _note(database).read_text() == _left_at(revision)
+    return False
+
+
+def remember_migrated(database: Path | None) -> None:
+    """Notes at which revision a server that has just started keeps its database."""
+    if database is not None and (revision := _revision(database)) is not None:
+        # Without the note the next start looks for migrations, as the first one did.
+        with suppress(OSError):
+            _note(database).write_text(_left_at(revision))
+
+
+def _note(database: Path) -> Path:
+    return database.with_name(f"{database.name}.migrated")
+
+
+def _left_at(revision: str) -> str:
+    return f"prefect {version('prefect')}, revision {revision}\n"
+
+
+def _revision(database: Path) -> str | None:
+    """What Alembic noted in a SQLite database."""
+    with suppress(sqlite3.Error), closing(_opened(database)) as con:
+        rows = con.execute("SELECT version_num FROM alembic_version").fetchall()
+        return str(rows[0][0]) if len(rows) == 1 else None
+    return None
+
+
+def _opened(database: Path) -> sqlite3.Connection:
+    # Read-only: a file that is not there is not made.
+    return sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)
 
 
 # ── In the server's process ─────────────────────────────────────────────────────────────────────

@@ -1,13 +1,16 @@
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from flows import start
+from flows import server, start
 from flows.server import OwnServer, answers
 
 # A flow in a process that has no server, then a line that tells where it found one.
@@ -17,7 +20,7 @@ from pathlib import Path
 from flows.quiet import prepare_environment
 home = Path(sys.argv[1])
 prepare_environment(home)
-from flows import start
+from flows import server, start
 start.HEAVY = ()
 with start.prefect_at_hand(home):
     from prefect import flow, task
@@ -82,6 +85,58 @@ def test_brief_server_has_no_clock_and_no_pages_and_keeps_the_database(tmp_path)
     assert not any("TASK_RUN_RECORDER" in name or "EVENT_PERSISTER" in name for name in brief)
     assert "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED" not in long
     assert OwnServer(Path("f"), brief=True).log != OwnServer(Path("f")).log
+
+
+# ── Migrations ──────────────────────────────────────────────────────────────────────────────────
+
+
+def kept_at(database, revision):
+    with closing(sqlite3.connect(database)) as con, con:
+        con.execute("CREATE TABLE IF NOT EXISTS alembic_version (version_num TEXT)")
+        con.execute("DELETE FROM alembic_version")
+        con.execute("INSERT INTO alembic_version VALUES (?)", [revision])
+
+
+def test_migrations_are_looked_for_until_a_server_of_this_prefect_has_made_them(tmp_path, monkeypatch):
+    database = tmp_path / "a b%20?.db"
+    server.remember_migrated(database)
+    assert not server.is_migrated(database)
+    assert not list(tmp_path.iterdir())  # a look makes no file
+    kept_at(database, "one")
+    assert not server.is_migrated(database)
+    server.remember_migrated(database)
+    assert server.is_migrated(database)
+    kept_at(database, "two")  # put back from a backup, or kept by another Prefect meanwhile
+    assert not server.is_migrated(database)
+    server.remember_migrated(database)
+    monkeypatch.setattr(server, "version", lambda _: "9.9")
+    assert not server.is_migrated(database)
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all, but long enough to be looked at" * 99])
+def test_migrations_of_a_damaged_database_are_left_to_prefect(tmp_path, content):
+    database = tmp_path / "prefect.db"
+    database.write_bytes(content)
+    server.remember_migrated(database)
+    assert not server.is_migrated(database)
+
+
+def test_migrations_of_a_database_that_is_no_file_are_left_to_prefect():
+    server.remember_migrated(None)
+    assert not server.is_migrated(None)
+
+
+@pytest.mark.slow
+def test_second_server_of_a_database_finds_it_migrated(tmp_path):
+    own = OwnServer(tmp_path)
+    for migrate in ("true", "false"):
+        assert own._environment()["PREFECT_API_DATABASE_MIGRATE_ON_START"] == migrate
+        try:
+            own.start().wait()
+            with urllib.request.urlopen(f"{own.url}/api/admin/version", timeout=20) as reply:
+                assert reply.status == 200
+        finally:
+            own.stop()
 
 
 def test_every_service_that_is_left_out_is_one_that_prefect_has():
