@@ -156,7 +156,7 @@ def _inflate(member: Any, data: bytes, path: Path) -> bytes:
         return b""
     try:
         return member.decompress(data, CHUNK_BYTES)
-    except isal_zlib.error as error:
+    except isal_zlib.error as error:  # type: ignore[misc]  # its stub calls the class an instance
         raise _bad_gzip(path, f"damaged data ({error})") from error
 
 
