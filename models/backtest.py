@@ -29,6 +29,8 @@ _CONSTANT = 1e-9
 _NEAR = 1e-6
 # … and Newton's steps from there end where the next is this small a share of a standard error, squared.
 _STEPS, _CONVERGED = 20, 1e-14
+# … whose covariance is the one before that step, where it moves nothing that a float64 would show.
+_SETTLED = 1e-17
 # Of more clients than these the search begins with so many groups of neighbours.
 _MANY, _GROUPS = 50_000, 4_096
 # Clients whose terms are added at a time.
@@ -171,11 +173,16 @@ def _spiegelhalter(ordered: Ordered) -> Test:
         return Test(None, None, None, "no rows")
     pds = ordered.pd
     weight = 1 - 2 * pds
-    variance = float((weight**2 * pds * (1 - pds)).sum())
+    variances = np.square(weight)
+    variances *= pds
+    variances *= 1 - pds
+    variance = float(variances.sum())
     if variance == 0:
         return Test(None, None, None, "the PDs are all 0, 1/2 or 1: the Brier score cannot vary")
-    missed = float(((1 - ordered.bad) * weight[: ordered.defaulters]).sum())
-    missed -= float((ordered.good * weight[ordered.defaulters :]).sum())
+    bad, good = weight[: ordered.defaulters], weight[ordered.defaulters :]
+    bad *= 1 - ordered.bad
+    good *= ordered.good
+    missed = float(bad.sum()) - float(good.sum())
     z = missed / math.sqrt(variance)
     return Test(z, float(2 * norm.sf(abs(z))))
 
@@ -262,8 +269,11 @@ def _calibration_slope(ordered: Ordered, odds: Floats, level: float = LEVEL) -> 
     if reason is not None:
         return Interval(None, None, None, reason), Interval(None, None, None, reason)
     # Standardised, so that PDs close to each other leave the information matrix well conditioned.
-    centre, spread = float(odds.mean()), float(odds.std())
-    found = _logistic(_Regression(ordered.y, (odds - centre) / spread, None))
+    centre = float(odds.mean())
+    along = odds - centre
+    spread = math.sqrt(float(np.square(along).mean()))
+    along /= spread
+    found = _logistic(_Regression(ordered.y, along, None))
     if found is None:
         return Interval(None, None, None, _NO_MAXIMUM), Interval(None, None, None, _NO_MAXIMUM)
     back = np.array([[1 / spread, 0], [-centre / spread, 1]])
@@ -339,14 +349,20 @@ class _Regression:
         gradient, information = np.zeros(self.size), np.zeros((self.size, self.size))
         for y, regressor, odds, clients in self._blocks(weights):
             rate = expit(odds)
-            missed, spread = (y - rate) * clients, rate * (1 - rate) * clients
+            missed, spread = y - rate, np.square(rate)
+            np.subtract(rate, spread, out=spread)
+            if self.clients is not None:
+                missed *= clients
+                spread *= clients
             gradient[-1] += missed.sum()
             information[-1, -1] += spread.sum()
             if regressor is not None:
-                spread_along = spread * regressor
-                gradient[0] += (missed * regressor).sum()
-                information[0, 1] += spread_along.sum()
-                information[0, 0] += (spread_along * regressor).sum()
+                missed *= regressor
+                gradient[0] += missed.sum()
+                spread *= regressor
+                information[0, 1] += spread.sum()
+                spread *= regressor
+                information[0, 0] += spread.sum()
         information[-1, 0] = information[0, -1]
         return gradient, information
 
@@ -360,8 +376,11 @@ class _Regression:
             yield self.y[part], regressor, odds, 1 if self.clients is None else self.clients[part]
 
     def grouped(self) -> "_Regression":
-        """`_GROUPS` rows of neighbours in its place, each with their mean."""
+        """About `_GROUPS` rows of neighbours in its place, each with their mean."""
         starts = np.linspace(0, self.y.size, _GROUPS, endpoint=False, dtype=np.int64)
+        # The last defaulter and the first of the others are no neighbours: their PDs lie far apart, and a
+        # group of both would throw the maximum off by more than all others together.
+        starts = np.union1d(starts, int(self.y.sum()) % self.y.size)
         clients = np.diff(starts, append=self.y.size).astype(np.float64)
 
         def mean(column: NDArray[Any] | None) -> Floats | None:
@@ -410,7 +429,8 @@ def _newton(rows: _Regression, weights: Floats) -> tuple[Floats, Floats] | None:
         weights = np.asarray(weights + step)
         if gradient @ step < _CONVERGED:
             # Where the search ends, so that it does not matter where it began.
-            _, information = rows.slopes(weights)
+            if gradient @ step > _SETTLED:
+                _, information = rows.slopes(weights)
             return weights, np.asarray(np.linalg.inv(information), dtype=np.float64)
     return None
 
@@ -421,7 +441,8 @@ def _wald(weight: float, variance: float, level: float) -> Interval:
 
 
 def _log_odds(pd: Floats) -> Floats:
-    return np.asarray(logit(np.clip(pd, _EDGE, 1 - _EDGE)))
+    held = np.clip(pd, _EDGE, 1 - _EDGE)
+    return np.asarray(logit(held, out=held))
 
 
 def _no_fit(ordered: Ordered) -> str | None:

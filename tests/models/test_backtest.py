@@ -415,6 +415,14 @@ def test_search_that_begins_with_groups_ends_where_the_one_over_all_clients_does
         )
 
 
+@pytest.mark.parametrize("defaulters", [1, 4321, 59_999])
+def test_no_group_has_defaulters_and_others(defaulters):
+    y = (np.arange(60_000) < defaulters).astype(np.int8)
+    grouped = backtest_module._Regression(y, np.linspace(0, 1, y.size), None).grouped()
+    assert set(grouped.y) == {0.0, 1.0}
+    assert (grouped.clients.sum(), grouped.clients[grouped.y == 1].sum()) == (y.size, defaulters)
+
+
 def test_search_over_groups_that_leads_nowhere_is_made_over_all_clients(monkeypatch):
     rng = np.random.default_rng(9)
     pd = rng.beta(1, 4, 60_000)
