@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 from scipy.stats import norm
 
+from models.metrics import Ordered, Places, _one_class_of, ascending
 from models.metrics import _checked as _checked_pds
-from models.metrics import _one_class_of
 
 LEVEL = 0.95
 # Each class needs two members for a variance.
@@ -159,7 +159,9 @@ def brier_difference(y: ArrayLike, a: ArrayLike, b: ArrayLike, level: float = LE
     if not labels.size:
         return Interval(None, None, None, "no rows")
     # In the order of their size, so that the sum does not depend on the order of the rows.
-    gaps = np.sort((labels - first) ** 2 - (labels - second) ** 2)
+    gaps = _squares(labels, first)
+    gaps -= _squares(labels, second)
+    gaps.sort()
     mean = float(gaps.mean())
     if labels.size < _FEWEST:
         return Interval(mean, None, None, "one client only")
@@ -167,6 +169,11 @@ def brier_difference(y: ArrayLike, a: ArrayLike, b: ArrayLike, level: float = LE
         return Interval(mean, None, None, _UNVARYING if gaps[0] else "the two state the same PDs")
     half = _quantile(level) * math.sqrt(float(np.var(gaps, ddof=1)) / gaps.size)
     return Interval(mean, mean - half, mean + half)
+
+
+def _squares(labels: NDArray[np.int8], pds: Floats) -> Floats:
+    missed = labels - pds
+    return np.square(missed, out=missed)
 
 
 # ── Steps ───────────────────────────────────────────────────────────────────────────────────────
@@ -195,22 +202,33 @@ class Placements:
             ValueError: as in `auc_interval`.
         """
         labels, scores = _checked(y, score)
-        bad, good = scores[labels == 1], scores[labels == 0]
-        orders = np.argsort(bad), np.argsort(good)
-        ascending = cls.of_sorted(bad[orders[0]], good[orders[1]])
-        return cls(_back(ascending.of_bad, orders[0]), _back(ascending.of_good, orders[1]))
+        (bad, of_bad), (good, of_good) = (ascending(scores[labels == label]) for label in (1, 0))
+        return cls.of_sorted(bad, good)._back(of_bad, of_good)
+
+    @classmethod
+    def of_ordered(cls, clients: Ordered, places: tuple[Places, Places]) -> Self:
+        """The same of what `Ordered.with_places` gives."""
+        return cls._of_passed(*clients.passed, clients.good.size)._back(*places)
 
     @classmethod
     def of_sorted(cls, bad: Floats, good: Floats) -> Self:
         """From ascending scores of defaulters and of others, in that order and not in that of the clients."""
         below, reached = (np.searchsorted(good, bad, side=side) for side in ("left", "right"))
+        return cls._of_passed(below, reached, good.size)
+
+    @classmethod
+    def _of_passed(cls, below: Whole, reached: Whole, others: int) -> Self:
+        """From how many others each defaulter passes, as `Ordered.passed` has it."""
         # A defaulter is passed by the other at place j where at most j others lie below it, or reach it: no
         # second search is needed.
-        steps = np.bincount(below, minlength=good.size + 1)
-        steps += np.bincount(reached, minlength=good.size + 1)
+        steps = np.bincount(below, minlength=others + 1)
+        steps += np.bincount(reached, minlength=others + 1)
         passed = np.cumsum(steps, out=steps)[:-1]
-        below += reached
-        return cls(below, np.subtract(2 * bad.size, passed, out=passed))
+        return cls(below + reached, np.subtract(2 * below.size, passed, out=passed))
+
+    def _back(self, of_bad: Places, of_good: Places) -> Self:
+        """From ascending order into the places that the clients had."""
+        return type(self)(_put(self.of_bad, of_bad), _put(self.of_good, of_good))
 
     @property
     def area(self) -> float:
@@ -232,10 +250,9 @@ class Placements:
         return f"no interval: {bad:,} defaulters among {bad + good:,} clients, and each class needs {_FEWEST}"
 
 
-def _back(ascending: Whole, order: NDArray[np.intp]) -> Whole:
-    """From ascending order into that of the clients."""
-    found = np.empty_like(ascending)
-    found[order] = ascending
+def _put(counts: Whole, places: Places) -> Whole:
+    found = np.empty_like(counts)
+    found[places] = counts
     return found
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from creditflow.columns import OUTCOME
 from models.backtest import jeffreys_interval, jeffreys_test
-from models.discrimination import Interval, auc_interval
+from models.discrimination import Interval, Placements, interval_of
 from models.metrics import Metric
 from models.stability import ReferenceBins
 
@@ -357,7 +357,10 @@ def _auc(group: Group, min_clients: int, min_defaulters: int) -> Interval:
     reason = _too_few(group.known.height, group.defaulters, min_clients, min_defaulters)
     if reason is not None:
         return Interval(None, None, None, reason)
-    return auc_interval(group.known[OUTCOME].to_numpy(), _floats(group.known["pd"]))
+    defaulted = group.known[OUTCOME] == 1
+    # Ascending as the group is.
+    bad, good = (_floats(group.known["pd"].filter(members)) for members in (defaulted, ~defaulted))
+    return interval_of(Placements.of_sorted(bad, good))
 
 
 def _too_few(known: int, defaulters: int, min_clients: int, min_defaulters: int) -> str | None:

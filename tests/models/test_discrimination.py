@@ -19,6 +19,7 @@ from models.discrimination import (
     brier_difference,
     difference_of,
 )
+from models.metrics import Ordered
 
 CLIENTS = st.lists(
     st.tuples(st.integers(0, 1), st.integers(0, 6), st.integers(0, 6)), min_size=4, max_size=40
@@ -269,3 +270,11 @@ def test_variance_of_counts_has_no_rounding():
 def test_placements_of_other_clients_are_refused():
     with pytest.raises(ValueError, match="different clients"):
         difference_of(Placements.of([0, 1], [0.1, 0.2]), Placements.of([0, 1, 1], [0.1, 0.2, 0.3]))
+
+
+@given(CLIENTS)
+def test_placements_of_ordered_clients_are_those_of_the_clients(clients):
+    y, ranks, _ = clients
+    found, expected = Placements.of_ordered(*Ordered.with_places(y, ranks / 6)), Placements.of(y, ranks)
+    assert np.array_equal(found.of_bad, expected.of_bad)
+    assert np.array_equal(found.of_good, expected.of_good)

@@ -15,6 +15,7 @@ from models.metrics import (
     METRIC_NAMES,
     Metric,
     Ordered,
+    ascending,
     classification_metrics,
     equal_count_bins,
     expected_calibration_error,
@@ -169,3 +170,52 @@ def test_precision_and_loss_agree_with_scikit_learn_under_many_ties(rows):
     assert found["brier"].value == pytest.approx(brier_score_loss(y, pd, pos_label=1), rel=1e-12, abs=1e-15)
     if 0 < y.sum() < y.size:
         assert found["average_precision"].value == pytest.approx(average_precision_score(y, pd), rel=1e-12)
+
+
+# ── Order ───────────────────────────────────────────────────────────────────────────────────────
+
+# Values that differ in the last bits alone stand beside others; a run of neighbours is a crowd.
+NEIGHBOURS = st.builds(
+    lambda value, step: value + step * np.spacing(value),
+    st.sampled_from([0.0, 1e-300, 0.1, -0.3]),
+    st.integers(-40, 40),
+)
+
+
+@given(st.lists(NEIGHBOURS | st.floats(allow_nan=False) | st.sampled_from([0.0, -0.0, 0.5]), max_size=60))
+def test_ascending_is_what_numpy_sorts_and_says_where_each_value_stood(values):
+    column = np.array(values, dtype=np.float64)
+    found, places = ascending(column)
+    assert (found == np.sort(column)).all()
+    assert np.array_equal(np.sort(places), np.arange(column.size))
+    assert (column[places] == found).all()
+
+
+def test_ascending_puts_many_neighbours_in_order():
+    column = 0.25 + np.random.default_rng(3).integers(0, 5000, 20_000) * np.spacing(0.25)
+    found, places = ascending(column)
+    assert np.array_equal(found, np.sort(column))
+    assert np.array_equal(column[places], found)
+
+
+CLIENTS = st.lists(
+    st.tuples(st.integers(0, 1), st.sampled_from([0.0, 0.1, 0.2, 0.3, 0.9, 1.0]) | st.floats(0, 1)),
+    min_size=1,
+)
+
+
+@given(CLIENTS)
+def test_clients_with_their_places_are_in_the_order_of_those_without(clients):
+    y, pd = (np.array(column) for column in zip(*clients, strict=True))
+    alone, (ordered, places) = Ordered.of(y, pd), Ordered.with_places(y, pd)
+    assert np.array_equal(ordered.pd, alone.pd)
+    assert ordered.defaulters == alone.defaulters
+    for label, pds, found in ((1, ordered.bad, places[0]), (0, ordered.good, places[1])):
+        assert np.array_equal(pd[y == label][found], pds)
+
+
+@given(CLIENTS, st.integers(1, 30))
+def test_edges_of_ordered_clients_are_the_quantiles(clients, bins):
+    y, pd = (np.array(column, dtype=np.float64) for column in zip(*clients, strict=True))
+    quantiles = np.quantile(pd, np.linspace(0, 1, bins + 1)[1:-1], method="inverted_cdf")
+    assert np.array_equal(Ordered.of(y, pd)._edges(bins), np.unique(quantiles))
