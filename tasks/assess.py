@@ -7,6 +7,7 @@ model and of the champion that it is held against, and then the attributes that 
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -46,8 +47,6 @@ def assess(
         truths: of every model that scored the month, the champion's first; taken one at a time.
         bins: frozen bins of the champion's reference sample.
     """
-    from models.fairness import both_tables
-
     champion, version, _ = execute(con, "champion_of_scores", month=str(month))[0]
     tables: dict[str, list[Row]] = {name: [] for name in (PERFORMANCE, *TABLES)}
     before: tuple[Placements, Any] | None = None
@@ -65,7 +64,7 @@ def assess(
         del truth, placed
     del before
     key = {"month": str(month), "model": champion, "version": version}
-    segments, fairness = both_tables(_champion_clients(con, month), limit_cuts(bins["limit_bal"]))
+    segments, fairness = _segments(con, month, limit_cuts(bins["limit_bal"]))
     tables["segments"] = [key | row for row in segments.to_dicts()]
     tables["fairness"] = [key | row for row in fairness.to_dicts()]
     return tables
@@ -79,14 +78,16 @@ def truths(con: duckdb.DuckDBPyConnection, month: Month) -> Iterator[Truth]:
     Raises:
         WarehouseCorrupt: the models' scores are not of the same clients.
     """
-    outcomes = frame(con, "outcomes_of_scored", month=str(month))
-    if not outcomes["defaulted"].is_not_null().any():
-        return
     models = execute(con, "scored_models", month=str(month))
     grades = [grade for (grade,) in execute(con, "grades_of_month", month=str(month))]
     clients = frame(con, "clients_of_scores", month=str(month), model=models[0][0])["client"]
-    defaulted = _ordered_as(clients, outcomes, month, "the outcomes")["defaulted"]
-    del outcomes
+    defaulted = _outcomes_alike(con, month, clients)
+    if defaulted is None:
+        outcomes = frame(con, "outcomes_of_scored", month=str(month))
+        defaulted = _ordered_as(clients, outcomes, month, "the outcomes")["defaulted"]
+        del outcomes
+    if defaulted.null_count() == defaulted.len():
+        return
 
     def scored(model: str) -> pl.DataFrame:
         return _ordered_as(clients, _scored(con, month, model, grades), month, model)
@@ -96,6 +97,20 @@ def truths(con: duckdb.DuckDBPyConnection, month: Month) -> Iterator[Truth]:
         for model, version, basis, _ in models:
             # Under no name of ours: what is yielded lives as long as whoever takes it wants it.
             yield model, version, basis, _known(scored(model).drop("client").with_columns(defaulted))
+
+
+def _outcomes_alike(con: duckdb.DuckDBPyConnection, month: Month, clients: pl.Series) -> pl.Series | None:
+    """The outcomes of these clients as they are stored, null where none of the month is; None where they are
+    stored of other clients or in another order.
+
+    Files of a month come in one order, as a rule: to look is a fifth of the work of a join by name.
+    """
+    outcomes = frame(con, "outcomes_of_month", month=str(month))
+    if outcomes.is_empty():
+        return pl.repeat(None, clients.len(), dtype=outcomes.schema["defaulted"], eager=True).alias(
+            "defaulted"
+        )
+    return outcomes["defaulted"] if outcomes["client"].equals(clients) else None
 
 
 def _known(truth: pl.DataFrame) -> pl.DataFrame:
@@ -127,9 +142,51 @@ def _ordered_as(clients: pl.Series, rows: pl.DataFrame, month: Month, of: str) -
     return rows[own.gather(wanted.arg_sort())]
 
 
-def _champion_clients(con: duckdb.DuckDBPyConnection, month: Month) -> Iterator[pl.DataFrame]:
-    """The champion's clients with what segments are made of, batch by batch."""
-    relation = con.cursor().sql(query("champion_clients"), params={"month": str(month)})
+class _OtherOrder(Exception):
+    """Outcomes or attributes of a month are stored in another order than its scores."""
+
+
+def _segments(
+    con: duckdb.DuckDBPyConnection, month: Month, cuts: list[float]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The champion's clients by segment, and whether they are treated alike."""
+    from models.fairness import both_tables
+
+    # Outside of the error's block the rows that were read for nothing are let go.
+    with suppress(_OtherOrder):
+        return both_tables(_side_by_side(con, month), cuts)
+    return both_tables(_joined(con, month), cuts)
+
+
+def _side_by_side(con: duckdb.DuckDBPyConnection, month: Month) -> Iterator[pl.DataFrame]:
+    """The champion's clients with what segments are made of, batch by batch: scores, outcomes and attributes
+    as they are stored, laid beside each other without a join.
+
+    Raises:
+        _OtherOrder: they are of other clients, or in another order.
+    """
+    scored = frame(con, "champion_flags", month=str(month))
+    outcomes = _outcomes_alike(con, month, scored["client"])
+    if outcomes is None:
+        raise _OtherOrder
+    scored, start = scored.with_columns(outcomes), 0
+    for attributes in _batches(con, "attributes_of_clients", month):
+        beside = scored.slice(start, attributes.height)
+        if not beside["client"].equals(attributes["client"]):
+            raise _OtherOrder
+        start += beside.height
+        yield beside.hstack(attributes.drop("client"))
+    if start < scored.height:
+        raise _OtherOrder
+
+
+def _joined(con: duckdb.DuckDBPyConnection, month: Month) -> Iterator[pl.DataFrame]:
+    """The same, in whatever order they are stored."""
+    return _batches(con, "champion_clients", month)
+
+
+def _batches(con: duckdb.DuckDBPyConnection, name: str, month: Month) -> Iterator[pl.DataFrame]:
+    relation = con.cursor().sql(query(name), params={"month": str(month)})
     for batch in relation.to_arrow_reader(BATCH_ROWS):
         yield pl.DataFrame(pl.from_arrow(batch))
 
@@ -163,10 +220,12 @@ def _measured(key: Row, truth: pl.DataFrame) -> tuple[dict[str, list[Row]], "Pla
     from models.metrics import Ordered
 
     y, pd = truth["defaulted"].to_numpy(), truth["pd"].to_numpy()
-    # Numpy sorts outside the interpreter's lock.
+    # One sort serves both.
+    clients, places = Ordered.with_places(y, pd)
+    # Numpy works outside the interpreter's lock.
     with ThreadPoolExecutor(1, thread_name_prefix="placements") as beside:
-        placing = beside.submit(Placements.of, y, pd)
-        clients = Ordered.of(y, pd)
+        placing = beside.submit(Placements.of_ordered, clients, places)
+        del places
         realised = _realised(key, clients)
         calibration = list(_calibration(key, truth, clients))
         placed = placing.result()

@@ -6,7 +6,7 @@ from creditflow.errors import WarehouseCorrupt
 from creditflow.month import Month
 from models.estimate import estimated_metrics
 from models.stability import psi, reference_bins
-from tasks.assess import realised_rows, truths
+from tasks.assess import _joined, _OtherOrder, _segments, _side_by_side, realised_rows, truths
 from tasks.monitor import drift_of, monitor
 
 
@@ -141,3 +141,51 @@ def test_truths_are_of_the_clients_whose_outcome_is_known(two_sets, monitored):
         ]
     assert found == [tuple(row) for row in expected]
     assert {model for model, *_ in found} == {"blend", "logistic"}
+
+
+# ── Tables in one order, and in another ─────────────────────────────────────────────────────────
+
+AT_RANDOM = """CREATE TEMP TABLE known AS FROM {table} WHERE month = '2005-04';
+DELETE FROM {table} WHERE month = '2005-04';
+INSERT INTO {table} FROM known ORDER BY hash(client_id)"""
+WITHOUT_SOME = "DELETE FROM {table} WHERE month = '2005-04' AND client_id LIKE '%7'"
+
+
+def assessed(con):
+    """Truths and segments of the month, as values."""
+    month = Month(2005, 4)
+    segments, fairness = _segments(con, month, [10_000.0, 200_000.0])
+    return [truth.rows() for *_, truth in truths(con, month)], segments.rows(), fairness.rows()
+
+
+@pytest.mark.parametrize("realised", [True, False])
+def test_clients_side_by_side_are_those_that_a_join_finds(two_sets, realised):
+    if realised:
+        two_sets.realise("2005-04")
+    with two_sets.warehouse() as con:
+        beside, joined = (pl.concat(way(con, Month(2005, 4))) for way in (_side_by_side, _joined))
+    assert beside.select(joined.columns).sort(joined.columns).equals(joined.sort(joined.columns))
+    assert beside["defaulted"].is_null().all() is not realised
+
+
+@pytest.mark.parametrize("table", ["outcomes", "clients"])
+def test_figures_do_not_depend_on_the_order_in_which_a_month_is_stored(two_sets, table):
+    two_sets.realise("2005-04")
+    with two_sets.warehouse() as con:
+        before = assessed(con)
+        con.execute(AT_RANDOM.format(table=table))
+        with pytest.raises(_OtherOrder):
+            list(_side_by_side(con, Month(2005, 4)))
+        assert assessed(con) == before
+
+
+@pytest.mark.parametrize("table", ["outcomes", "clients"])
+def test_tables_of_fewer_clients_are_joined(two_sets, table):
+    two_sets.realise("2005-04")
+    with two_sets.warehouse() as con:
+        con.execute(WITHOUT_SOME.format(table=table))
+        with pytest.raises(_OtherOrder):
+            list(_side_by_side(con, Month(2005, 4)))
+        _, segments, _ = assessed(con)
+        joined = pl.concat(_joined(con, Month(2005, 4)))
+    assert sum(row[4] for row in segments) == 7 * joined.height
