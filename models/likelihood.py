@@ -15,6 +15,8 @@ from torch import Tensor
 from models import network as nw
 
 _LN2, _LOG2_E = math.log(2), math.log2(math.e)
+# The logit of a category that never occurs; times 0 it is 0, which minus infinity is not.
+_NEVER = -1e30
 
 
 class Rows(NamedTuple):
@@ -22,20 +24,22 @@ class Rows(NamedTuple):
 
     Attributes:
         batch: (n) what the encoder sees. amounts: (a, 1, n) those whose likelihood is asked for.
-        places: (c, 1, n) int64, where the category of each such code stands among all of theirs.
+        observed: (c, w, 1, n) 1 at the observed category of each such code, 0 at the others, among the w of
+            the code that has most.
     """
 
     batch: nw.Batch
     amounts: Tensor
-    places: Tensor
+    observed: Tensor
 
 
 class ColumnLikelihood:
     """log p(columns | latent) of a network, laid out for speed.
 
     Amounts are Gaussian with the network's learned standard deviations, in units of the encoded column; codes
-    are categorical. All goes through columns that lie in one piece, mostly in place: fresh arrays would cost
-    more than what is computed.
+    are categorical, all filled up to one number of categories with some that never occur. All goes through
+    columns that lie in one piece, mostly in place: fresh arrays would cost more than what is computed, and
+    picking single numbers out of them more than multiplying all by 0 or 1.
     """
 
     def __init__(self, network: nw.Network, columns: Sequence[int]) -> None:
@@ -44,63 +48,74 @@ class ColumnLikelihood:
         self.encode = nw.FoldedEncoder(network)
         self.amounts = [i for i in columns if i < shape.amounts]
         self.codes = [i - shape.amounts for i in columns if i >= shape.amounts]
-        self.sizes = [shape.codes[code] for code in self.codes]
-        self.offsets = nw.offsets(self.sizes).to(output.weight.device)
-        starts = (shape.amounts + network.offsets[self.codes]).tolist()
-        logits = [
-            k for start, size in zip(starts, self.sizes, strict=True) for k in range(start, start + size)
-        ]
-        # Logits in powers of two: exp takes many times as long as exp2 for what comes out as zero.
-        unit = output.weight.new_tensor([1.0] * len(self.amounts) + [_LOG2_E] * len(logits))
-        kept = [*self.amounts, *logits]
+        self.width = max((shape.codes[code] for code in self.codes), default=0)
         self.decode = nw.Layer(network.decoder.weight, network.decoder.bias, "swish")
-        self.output = nw.ColumnLayer(output.weight[kept] * unit[:, None], output.bias[kept] * unit)
+        parts = [(output.weight[self.amounts], output.bias[self.amounts])]
+        starts = (shape.amounts + network.offsets[self.codes]).tolist()
+        for code, start in zip(self.codes, starts, strict=True):
+            kept = slice(start, start + shape.codes[code])
+            parts.append(_filled(output.weight[kept], output.bias[kept], self.width))
+        self.output = nw.ColumnLayer(*(torch.cat(part) for part in zip(*parts, strict=True)))
         log_sigma = network.log_sigma[self.amounts]
         self.precision = torch.exp(-log_sigma)[:, None, None]
         self.constant = -(log_sigma.sum() + 0.5 * math.log(2 * math.pi) * len(self.amounts))
 
     def rows(self, batch: nw.Batch) -> Rows:
         """The rows as this likelihood, and those of other networks for the same columns, take them."""
-        amounts, codes = batch.amounts.T[self.amounts], batch.codes.T[self.codes]
-        return Rows(batch, amounts[:, None], (codes + self.offsets[:, None])[:, None])
+        categories = torch.arange(self.width, device=batch.codes.device)[:, None]
+        observed = batch.codes.T[self.codes][:, None] == categories
+        return Rows(batch, batch.amounts.T[self.amounts][:, None], observed.float()[:, :, None])
 
     def __call__(self, rows: Rows, latent: Tensor) -> Tensor:
         """(k, n) summed over the columns, of k latents a row; latent is (k, n, latent_dim)."""
-        amounts, surprises = self.deviations(rows, latent)
-        squares = amounts.mul_(self.precision).square_().sum(dim=0)
-        return self.constant - 0.5 * squares - surprises.sum(dim=0)
+        amounts, logits = self._decoded(rows, latent)
+        found = self.constant - 0.5 * amounts.mul_(self.precision).square_().sum(dim=0)
+        # The sums over categories are at least 1, so that the logarithm of all codes is one of their product.
+        surprise = self._sums(rows, logits).prod(dim=0).log2_().mul_(_LN2)
+        unbounded = torch.isinf(surprise)
+        if unbounded.any():
+            surprise = torch.where(unbounded, self._exact(rows, latent).sum(dim=0), surprise)
+        return found.sub_(surprise)
 
     def deviations(self, rows: Rows, latent: Tensor) -> tuple[Tensor, Tensor]:
         """(a, k, n) value − reconstruction of the amounts, and (c, k, n) −log p(observed) of the codes."""
-        found = self._decoded(latent)
-        amounts = torch.sub(rows.amounts, found[: len(self.amounts)], out=found[: len(self.amounts)])
-        surprises = self._surprises(rows, found[len(self.amounts) :])
+        amounts, logits = self._decoded(rows, latent)
+        surprises = self._sums(rows, logits).log2_().mul_(_LN2)
         unbounded = torch.isinf(surprises)
         if unbounded.any():
-            exact = self._unlikely(rows, self._decoded(latent)[len(self.amounts) :])
-            surprises = torch.where(unbounded, exact, surprises)
+            surprises = torch.where(unbounded, self._exact(rows, latent), surprises)
         return amounts, surprises
 
-    def _decoded(self, latent: Tensor) -> Tensor:
-        """(amounts + categories, k, n)."""
-        return self.output(self.decode(latent.flatten(0, 1))).view(-1, *latent.shape[:2])
+    def _decoded(self, rows: Rows, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """(a, k, n) value − reconstruction, and (c, w, k, n) logits in powers of two."""
+        found = self.output(self.decode(latent.flatten(0, 1))).view(-1, *latent.shape[:2])
+        amounts, logits = found.split([len(self.amounts), len(self.codes) * self.width])
+        return torch.sub(rows.amounts, amounts, out=amounts), logits.unflatten(0, (-1, self.width or 1))
 
-    def _relative(self, rows: Rows, logits: Tensor) -> list[Tensor]:
-        """(categories, k, n) of each code: logits less that of the observed category; overwrites them."""
-        observed = logits.gather(0, rows.places.expand(-1, logits.shape[1], -1))
-        return [part.sub_(own) for part, own in zip(logits.split(self.sizes), observed, strict=True)]
+    def _relative(self, rows: Rows, logits: Tensor) -> Tensor:
+        """(c, w, k, n) logits less that of the observed category; overwrites them."""
+        return logits.sub_((logits * rows.observed).sum(dim=1, keepdim=True))
 
-    def _surprises(self, rows: Rows, logits: Tensor) -> Tensor:
-        """(c, k, n) −log p(observed) of each code, never below zero; infinite where it is beyond 88."""
-        if not self.codes:
-            return logits.new_zeros(0, *logits.shape[1:])
+    def _sums(self, rows: Rows, logits: Tensor) -> Tensor:
+        """(c, k, n) 1 / p(observed) of each code, never below 1; infinite where it is beyond 2^128."""
         # The observed category adds exactly one, so that no sum is zero and none needs a maximum.
-        sums = [part.exp2_().sum(dim=0) for part in self._relative(rows, logits)]
-        return torch.stack(sums).log2_().mul_(_LN2)
+        return self._relative(rows, logits).exp2_().sum(dim=1)
 
-    def _unlikely(self, rows: Rows, logits: Tensor) -> Tensor:
-        """The same by a sum that cannot overflow."""
-        return torch.stack([part.mul_(_LN2).logsumexp(dim=0) for part in self._relative(rows, logits)])
+    def _exact(self, rows: Rows, latent: Tensor) -> Tensor:
+        """(c, k, n) −log p(observed) by a sum that cannot overflow."""
+        return self._relative(rows, self._decoded(rows, latent)[1]).mul_(_LN2).logsumexp(dim=1)
+
+
+def _filled(weight: Tensor, bias: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """A code's part of the output layer, in powers of two, with `width` categories.
+
+    exp takes many times as long as exp2 for what comes out as zero.
+    """
+    missing = width - len(bias)
+    never = bias.new_full((missing,), _NEVER)
+    return torch.cat([weight * _LOG2_E, weight.new_zeros(missing, weight.shape[1])]), torch.cat(
+        [bias * _LOG2_E, never]
+    )
 
 
 def deviations(columns: ColumnLikelihood, rows: Rows) -> Tensor:
@@ -134,9 +149,9 @@ def importance_weighted_bound(columns: ColumnLikelihood, rows: Rows, noise: Tens
     """
     mean, log_variance = columns.encode(rows.batch)
     # All samples at once: (K, n, latent_dim).
-    latent = mean + torch.exp(log_variance / 2) * noise[:, None]
+    latent = torch.addcmul(mean, torch.exp(log_variance / 2), noise[:, None])
     # log p(z) − log q(z) without what is the same for all z; the normal densities' constants cancel.
-    prior = 0.5 * ((noise**2).sum(dim=1)[:, None] - (latent**2).sum(dim=2))
+    prior = 0.5 * ((noise**2).sum(dim=1)[:, None] - latent.square().sum(dim=2))
     bound = torch.logsumexp(columns(rows, latent) + prior, dim=0) - math.log(len(noise))
     return bound + 0.5 * log_variance.sum(dim=1)
 
