@@ -171,18 +171,15 @@ def spiegelhalter(y: ArrayLike, pd: ArrayLike) -> Test:
 def _spiegelhalter(ordered: Ordered) -> Test:
     if not ordered.pd.size:
         return Test(None, None, None, "no rows")
-    pds = ordered.pd
-    weight = 1 - 2 * pds
-    variances = np.square(weight)
-    variances *= pds
-    variances *= 1 - pds
-    variance = float(variances.sum())
+    variance = missed = 0.0
+    for pds, outcome in ((ordered.bad, 1), (ordered.good, 0)):
+        for start in range(0, pds.size, _BLOCK):
+            part = pds[start : start + _BLOCK]
+            weight = 1 - 2 * part
+            variance += float((weight**2 * part * (1 - part)).sum())
+            missed += float(((outcome - part) * weight).sum())
     if variance == 0:
         return Test(None, None, None, "the PDs are all 0, 1/2 or 1: the Brier score cannot vary")
-    bad, good = weight[: ordered.defaulters], weight[ordered.defaulters :]
-    bad *= 1 - ordered.bad
-    good *= ordered.good
-    missed = float(bad.sum()) - float(good.sum())
     z = missed / math.sqrt(variance)
     return Test(z, float(2 * norm.sf(abs(z))))
 
