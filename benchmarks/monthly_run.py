@@ -212,7 +212,7 @@ def page(sizes: list[Size], ingest: str) -> str:
         "Whole processes, Prefect and imports included. A train run develops all models (on at most 200,000 "
         "client-months) and scores two months; a reuse run scores one: file to published scores and pages, "
         "every client validated and scored by seven models, reasons for the riskiest. `report` builds the "
-        "pages of a month with outcomes anew. Memory is that of all processes of the run together; a page that "
+        "pages of a month with outcomes anew. Memory is that of all processes of a run together; a page that "
         "several share counts once. The ratio is to polars' bare `scan_csv().sink_parquet()` of "
         "the same file, in the same session.",
         "",
