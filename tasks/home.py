@@ -15,7 +15,6 @@ from filelock import FileLock, Timeout
 from creditflow.disk import to_disk
 from creditflow.errors import HomeLocked, HomeUnusable
 from creditflow.month import Month
-from expectations.digests import remember
 
 # What a backup keeps and a restore replaces, the database last; the rest is scratch, locks and logs.
 KEPT = ("inbox", "artifacts", "published", "warehouse.duckdb")
@@ -140,6 +139,9 @@ def locked(home: Home, what: str, wait_seconds: float) -> Iterator[None]:
         yield
     finally:
         if lock.lock_counter == 1:
+            # Only here: `creditflow sql` knows the home, and reads no file of the inbox.
+            from expectations.digests import remember
+
             # Whoever reads the inbox to change the home holds the lock; who only looks writes nothing.
             remember(home.inbox, home.digests)
             note.unlink(missing_ok=True)
