@@ -298,12 +298,15 @@ def _stages(size: Size) -> Iterator[str]:
 
 
 def main() -> None:
-    """Measures the sizes given on the command line and writes the page."""
-    sizes = [measure(int(text)) for text in sys.argv[1:] or SIZES]
+    """Measures the sizes given on the command line; the page is written anew after each."""
+    wanted = [int(text) for text in sys.argv[1:]] or list(SIZES)
     with tempfile.TemporaryDirectory(prefix="creditflow-benchmark-") as folder:
-        rows = str(min(max(size.clients for size in sizes), INGEST_ROWS))
+        rows = str(min(max(wanted), INGEST_ROWS))
         ingest = printed([sys.executable, str(ROOT / "benchmarks" / "ingest.py"), rows], Path(folder))
-    PAGE.write_text(page(sizes, ingest), "utf-8")
+    sizes: list[Size] = []
+    for clients in wanted:
+        sizes.append(measure(clients))
+        PAGE.write_text(page(sizes, ingest), "utf-8")
     print(PAGE.read_text("utf-8"))
 
 
