@@ -54,11 +54,13 @@ def serve(settings: Settings, cron_text: str | None = None) -> None:
         ServerUnreachable: PREFECT_API_URL names a server that does not answer, or the own one does not start.
         UsageError: `cron_text` is no cron expression.
     """
+    # Before Prefect is imported: a moment that passes meanwhile has to be made up for as well.
+    begun = datetime.now(UTC)
     home = Home(settings.home).prepare()
     _prepare()
     with _only_one(home), _ended_by_signals(), _server(home) as own:
         when = cron_text or cron(settings)
-        upcoming = next_run(when, settings.schedule_timezone)
+        upcoming = next_run(when, settings.schedule_timezone, begun)
         if own:
             own.start().wait()
         url = os.environ["PREFECT_API_URL"].removesuffix("/api")
@@ -157,8 +159,8 @@ def reach(api_url: str) -> None:
         )
 
 
-def next_run(when: str, zone: str) -> datetime:
-    """The moment (UTC) at which the cron expression `when` fires next.
+def next_run(when: str, zone: str, since: datetime) -> datetime:
+    """The first moment (UTC) from `since` on at which the cron expression `when` fires.
 
     Raises:
         UsageError: it is no cron expression.
@@ -176,7 +178,7 @@ def next_run(when: str, zone: str) -> datetime:
             found=repr(when),
             remedy="Five fields: minute, hour, day of the month, month, day of the week.",
         ) from error
-    (date,) = asyncio.run(Dates(cron=when, timezone=zone).get_dates(n=1))
+    (date,) = asyncio.run(Dates(cron=when, timezone=zone).get_dates(n=1, start=since))
     # A plain datetime: Prefect's own kind loses its zone in sums.
     return datetime.fromtimestamp(date.timestamp(), UTC)
 

@@ -108,12 +108,13 @@ def dead(url, seconds=30):
     return not answers(f"{url}/api", 1)
 
 
-def in_a_minute():
-    """A cron expression of the next minute, and after it no more for a day.
+def soon():
+    """A cron expression of a minute that begins in 30 to 90 seconds, and after it no more for a day.
 
-    It may come before the service has started: what was said to run then has to run all the same.
+    It may come before the deployments are on the server: what was said to run then has to run all the same.
+    Nothing waits for a moment before the process began, so it is given time to be one.
     """
-    moment = datetime.fromtimestamp(time.time() + 60, UTC)
+    moment = datetime.fromtimestamp(time.time() + 90, UTC)
     return f"{moment.minute} {moment.hour} * * *"
 
 
@@ -122,9 +123,9 @@ def in_a_minute():
 
 @pytest.mark.slow
 def test_scheduled_run_happens_by_itself_and_the_service_ends_on_sigterm(start, environment):
-    service = start(environment, *creditflow("serve", "--cron", in_a_minute()))
+    service = start(environment, *creditflow("serve", "--cron", soon()))
     url = service.says(r"pages of Prefect: (http://127\.0\.0\.1:\d+)")[1]
-    service.says(rf"{MONTH}: 200 received = \d+ accepted \+ \d+ quarantined; awaiting a first model", 160)
+    service.says(rf"{MONTH}: 200 received = \d+ accepted \+ \d+ quarantined; awaiting a first model", 300)
     assert "for 20" in service.text
     service.says(r"scheduled-\d{4}-\d\d: done in \d+ s")
     second = start(environment, *creditflow("serve"))
@@ -211,6 +212,37 @@ def test_server_that_cannot_start_is_named_with_its_log(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(ServerUnreachable, match=r"a process that ended.*server\.log"):
         OwnServer(tmp_path).start().wait()
+
+
+def test_service_began_before_it_imported_prefect(tmp_path, monkeypatch):
+    """The import alone takes seconds on a busy machine."""
+    prepared, counted = [], []
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setattr(serve, "_prepare", lambda: prepared.append(datetime.now(UTC)))
+
+    def ends(when, zone, since):
+        counted.append(since)
+        raise UsageError("--cron", expected="an end of the test", found=when, remedy="None.")
+
+    monkeypatch.setattr(serve, "next_run", ends)
+    with pytest.raises(UsageError, match="an end of the test"):
+        serve.serve(load_settings(home=tmp_path))
+    assert counted[0] < prepared[0]
+
+
+@pytest.mark.parametrize(
+    ("since", "due"),
+    [
+        ("2020-03-04 05:58:59", "2020-03-05 06:00"),
+        ("2020-03-05 05:59:59.5", "2020-03-05 06:00"),
+        ("2020-03-05 06:00", "2020-03-05 06:00"),
+        ("2020-03-05 06:00:00.5", "2020-04-05 06:00"),
+    ],
+)
+def test_first_run_is_counted_from_when_the_service_began(since, due):
+    """However long ago that is: a moment that passed while it started is still to be run."""
+    found = serve.next_run("0 6 5 * *", "UTC", datetime.fromisoformat(since).replace(tzinfo=UTC))
+    assert found == datetime.fromisoformat(due).replace(tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
