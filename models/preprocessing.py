@@ -23,7 +23,7 @@ STANDARD_CLIP = 1e6
 SMALLEST = 1e-290
 MAX_CATEGORIES = 255
 # So many rows of all columns stay near the processor while they are looked up.
-LOOK_UP_ROWS = 2048
+LOOK_UP_ROWS = 4096
 
 
 def binary_labels(y: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:

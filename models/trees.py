@@ -2,7 +2,8 @@
 
 A row enters a tree through the outcomes of its splits alone, and a tree of 12 leaves has 11 of them: so
 whatever is wanted of a leaf is tabulated once for each of the 2^11 outcomes, and a row then takes 11
-comparisons and one look-up per tree, in whole columns.
+comparisons and one look-up per tree, in whole columns. The calls are as few as that allows: between two of
+them a thread may have to wait for the interpreter.
 """
 
 import math
@@ -23,6 +24,8 @@ TABLE_SPLITS = 12
 BLOCK = 32_768
 # A single leaf further down than this would need too large a table.
 SPLITS_MAX = 16
+# What a split's bit counts for within its byte.
+_PLACES = np.tile(2 ** np.arange(8, dtype=np.uint8), SPLITS_MAX // 8)[:, None]
 
 
 @dataclass(frozen=True)
@@ -107,22 +110,28 @@ class Workspace:
 
     def __init__(self, rows: int) -> None:
         self.gathered = np.empty(rows)
-        self._left = np.empty(rows, dtype=bool)
-        self._bits = np.empty(rows, dtype=np.uint16)
+        self._left = np.empty((SPLITS_MAX, rows), dtype=bool)
+        self._byte = np.empty(rows, dtype=np.uint8)
         self._outcome = np.empty(rows, dtype=np.intp)
 
     def outcome(self, columns: Floats, gaps: NDArray[np.bool_], splits: Splits) -> NDArray[np.intp]:
         """(n,) which of the 2^s outcomes of the splits each row of the columns (p, n) has."""
-        self._bits[:] = 0
-        tests = zip(splits.columns, splits.thresholds, splits.missing_left, strict=True)
-        for place, threshold, missing_left in reversed(list(tests)):
-            np.less_equal(columns[place], threshold, out=self._left)
+        tests = zip(self._left, splits.columns, splits.thresholds, splits.missing_left, strict=False)
+        for left, place, threshold, missing_left in tests:
+            np.less_equal(columns[place], threshold, out=left)
             if missing_left and gaps[place]:
-                self._left |= np.isnan(columns[place])
-            np.add(self._bits, self._bits, out=self._bits)
-            np.bitwise_or(self._bits, self._left, out=self._bits)
-        self._outcome[:] = self._bits
-        return self._outcome
+                left |= np.isnan(columns[place])
+        return self._joined(len(splits.columns))
+
+    def _joined(self, splits: int) -> NDArray[np.intp]:
+        """The first so many bits, from the lowest up, as one number a row; overwrites them."""
+        # Bytes are put together without being made wider one by one, which takes most of the time.
+        bits = self._left[:splits].view(np.uint8)
+        np.multiply(bits, _PLACES[:splits], out=bits)
+        self._outcome[:] = np.bitwise_or.reduce(bits[8:], axis=0, out=self._byte)
+        np.left_shift(self._outcome, 8, out=self._outcome)
+        np.bitwise_or.reduce(bits[:8], axis=0, out=self._byte)
+        return np.bitwise_or(self._outcome, self._byte, out=self._outcome)
 
 
 # ── Scores ──────────────────────────────────────────────────────────────────────────────────────

@@ -30,7 +30,7 @@ from models import network as nw
 from models.preprocessing import Encoding, binary_labels
 from models.threads import in_threads
 
-BLOCK = 2048
+BLOCK = 4096
 STATE_FORMAT = 2
 
 Likelihood = Literal["mixed", "gaussian"]
