@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from flows.settings import Settings
+    from sql.analyst import FirstRows
     from tasks.alerts import Stored
     from tasks.plan import Step as PlanStep
 
@@ -178,16 +179,13 @@ def print_frame(frame: "pl.DataFrame", form: Literal["table", "json"]) -> None:
         hints.print(_row_count(frame.height))
 
 
-def print_first_rows(frames: "Iterable[pl.DataFrame]") -> None:
-    """A table of at most `MOST_ROWS` rows, and how to have all where there are more."""
-    import polars as pl
-
-    frame = pl.concat(frames)
-    print_table(frame.head(MOST_ROWS))
-    if frame.height > MOST_ROWS:
-        hints.print(f"the first {MOST_ROWS:,} rows; all of them with --csv, --json or --parquet FILE")
+def print_first_rows(first: "FirstRows") -> None:
+    """A table of the first rows of an answer, and how to have all where there are more."""
+    out.print(_table(first.names, first.numeric, first.rows))
+    if first.more:
+        hints.print(f"the first {len(first.rows):,} rows; all of them with --csv, --json or --parquet FILE")
     else:
-        hints.print(_row_count(frame.height))
+        hints.print(_row_count(len(first.rows)))
 
 
 def print_stream(frames: "Iterable[pl.DataFrame]", form: Literal["csv", "json"]) -> None:
@@ -221,14 +219,15 @@ def _row_count(rows: int) -> str:
 
 def print_table(frame: "pl.DataFrame") -> None:
     """A frame as an aligned table."""
-    out.print(_table(frame))
+    numeric = [dtype.is_numeric() for dtype in frame.dtypes]
+    out.print(_table(frame.columns, numeric, frame.iter_rows()))
 
 
-def _table(frame: "pl.DataFrame") -> Table:
+def _table(names: Sequence[str], numeric: Sequence[bool], rows: Iterable[Sequence[object]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, expand=False)
-    for name, dtype in frame.schema.items():
-        table.add_column(escape(name), justify="right" if dtype.is_numeric() else "left", overflow="fold")
-    for row in frame.iter_rows():
+    for name, is_number in zip(names, numeric, strict=True):
+        table.add_column(escape(name), justify="right" if is_number else "left", overflow="fold")
+    for row in rows:
         table.add_row(*(_cell(value) for value in row))
     return table
 

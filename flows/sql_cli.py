@@ -86,8 +86,7 @@ def answer(settings: "Settings", asked: Asked, shown: Shown) -> None:
             rows = analyst.write_parquet(relation, text, shown.parquet, overwrite=shown.overwrite)
             show.print_lines([f"{shown.parquet}: {rows:,} row{'' if rows == 1 else 's'}"])
         elif shown.text_form is None:
-            first = relation.limit(show.MOST_ROWS + 1)
-            show.print_first_rows(analyst.batches(first, text))
+            show.print_first_rows(analyst.first_rows(relation, text, show.MOST_ROWS))
         else:
             show.print_stream(analyst.batches(relation, text), shown.text_form)
 

@@ -1,35 +1,45 @@
 """Answers analysts' queries on the published database: one SELECT, read-only, in bounded memory.
 
 The connection is shut off before a query reaches it: no file but the database can be read or written, no
-extension installed, no setting changed.
+extension installed, no setting changed. Its first rows come as Python's own values: what takes whole answers
+takes longer to import than most queries to run.
 """
 
 import itertools
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import duckdb
-import polars as pl
-import pyarrow as pa
 
+from creditflow.disk import new_name, put_in_place, sweep
 from creditflow.errors import QueryFailed, UsageError
-from sql.publish import new_name, sweep
-from sql.warehouse import open_published, put_in_place, storage_errors
+from sql.warehouse import open_published, storage_errors
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
 
 Form = Literal["table", "csv", "json", "parquet"]
 BATCH_ROWS = 50_000
 _READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
 # What a form has no word for is given as DuckDB writes it; JSON's numbers are doubles.
 _NESTED = dict.fromkeys(("INTERVAL", "LIST", "ARRAY", "STRUCT", "MAP", "UNION", "BLOB"), "VARCHAR")
+# DuckDB asks for a package of time zones to make Python's values of the first two.
+_SAID = dict.fromkeys(("TIMESTAMP WITH TIME ZONE", "TIME WITH TIME ZONE", "BIT", "BIGNUM"), "VARCHAR")
 _NUMBERS = dict.fromkeys(("HUGEINT", "UHUGEINT", "DECIMAL"), "DOUBLE")
 _CASTS: dict[Form, dict[str, str]] = {
-    "table": _NESTED,
+    "table": _NESTED | _SAID,
     "csv": _NESTED,
     "json": _NUMBERS | dict.fromkeys(("INTERVAL", "MAP", "UNION", "BLOB"), "VARCHAR"),
     "parquet": {"INTERVAL": "VARCHAR"},
+}
+_NUMERIC = {
+    *(f"{sign}{size}int" for sign in ("", "u") for size in ("tiny", "small", "big", "huge")),
+    *("integer", "uinteger", "float", "double", "decimal"),
 }
 
 
@@ -74,12 +84,45 @@ def answer(con: duckdb.DuckDBPyConnection, text: str, form: Form = "table") -> d
     return _expressible(relation, form)
 
 
-def batches(relation: duckdb.DuckDBPyRelation, text: str) -> Iterator[pl.DataFrame]:
+@dataclass(frozen=True)
+class FirstRows:
+    """The beginning of an answer.
+
+    Attributes:
+        names: of its columns. numeric: which of them hold numbers.
+        rows: their values. more: whether the answer goes on after them.
+    """
+
+    names: tuple[str, ...]
+    numeric: tuple[bool, ...]
+    rows: list[tuple[Any, ...]]
+    more: bool
+
+
+def first_rows(relation: duckdb.DuckDBPyRelation, text: str, most: int) -> FirstRows:
+    """At most `most` rows of an answer in the form of a table.
+
+    Raises:
+        QueryFailed: the query fails on its way, on a value or for want of memory.
+    """
+    try:
+        rows = relation.limit(most + 1).fetchall()
+    except duckdb.Error as error:
+        # It names a place in the text that DuckDB made for the limit: the query as it stands says where.
+        next(batches(relation, text))
+        _refuse(in_one_line(str(error), None), error)
+    numeric = tuple(dtype.id in _NUMERIC for dtype in relation.types)
+    return FirstRows(tuple(relation.columns), numeric, rows[:most], len(rows) > most)
+
+
+def batches(relation: duckdb.DuckDBPyRelation, text: str) -> "Iterator[pl.DataFrame]":
     """The rows of an answer, `BATCH_ROWS` at a time; one empty frame where there are none.
 
     Raises:
         QueryFailed: the query fails on its way, on a value or for want of memory.
     """
+    import polars as pl
+
     reader = _reader(relation, text)
     is_empty = True
     for batch in _arrow_batches(reader, text):
@@ -155,12 +198,14 @@ def _name(column: str) -> str:
     return '"' + column.replace('"', '""') + '"'
 
 
-def _reader(relation: duckdb.DuckDBPyRelation, text: str) -> pa.RecordBatchReader:
+def _reader(relation: duckdb.DuckDBPyRelation, text: str) -> "pa.RecordBatchReader":
     with _explained(text):
         return relation.to_arrow_reader(BATCH_ROWS)
 
 
-def _arrow_batches(reader: pa.RecordBatchReader, text: str) -> Iterator[pa.RecordBatch]:
+def _arrow_batches(reader: "pa.RecordBatchReader", text: str) -> "Iterator[pa.RecordBatch]":
+    import pyarrow as pa
+
     try:
         yield from reader
     except (duckdb.Error, pa.ArrowException, OSError) as error:
@@ -179,8 +224,8 @@ def _explained(text: str) -> Iterator[None]:
         _refuse(in_one_line(str(error), text), error)
 
 
-def in_one_line(error: str, text: str) -> str:
-    """DuckDB's words about a query, with line and position where it gives a place.
+def in_one_line(error: str, text: str | None) -> str:
+    """DuckDB's words about a query, with line and position where it gives a place and the text is known.
 
     >>> in_one_line('Parser Error: {"exception_message": "no", "position": "9"}', "SELECT\\nx y z")
     'Parser Error: no (line 2, position 3)'
@@ -194,8 +239,8 @@ def in_one_line(error: str, text: str) -> str:
     return " ".join(words.split()) + _place(facts.get("position"), text)
 
 
-def _place(position: str | None, text: str) -> str:
-    if position is None:
+def _place(position: str | None, text: str | None) -> str:
+    if position is None or text is None:
         return ""
     # DuckDB counts bytes.
     before = text.encode()[: int(position)].decode(errors="ignore")

@@ -9,7 +9,6 @@ The caller holds the lock of the home: one publication at a time.
 """
 
 import errno
-import glob
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from creditflow.disk import new_name, put_in_place, sweep
 from creditflow.version import code_version
 from sql.glossary import comment
 from sql.library import query, scripts
 from sql.warehouse import (
     STORAGE_VERSION,
     copy_rows,
-    put_in_place,
     quoted,
     storage_errors,
     storage_version,
@@ -290,17 +289,6 @@ def _repeated(value: Any, kind: "pa.DataType", rows: int) -> "pa.Array":
 
 
 # ── Files ───────────────────────────────────────────────────────────────────────────────────────
-
-
-def new_name(target: Path) -> Path:
-    """Where the successor of `target` is written: hidden, beside it, on the same disk."""
-    return target.with_name(f".{target.name}.{os.getpid()}.new")
-
-
-def sweep(target: Path) -> None:
-    """Removes what publications left beside `target` that a kill or a fault ended."""
-    for leftover in target.parent.glob(f".{glob.escape(target.name)}.*.new*"):
-        leftover.unlink(missing_ok=True)
 
 
 def copy_bytes(source: Path, target: Path) -> None:

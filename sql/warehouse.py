@@ -9,12 +9,11 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
-import polars as pl
 
-from creditflow.disk import to_disk
+from creditflow.disk import put_in_place
 from creditflow.errors import (
     CreditflowError,
     HomeLocked,
@@ -24,6 +23,9 @@ from creditflow.errors import (
     WarehouseNewer,
 )
 from sql.library import Script, query, scripts
+
+if TYPE_CHECKING:
+    import polars as pl
 
 # Readable by clients from DuckDB 1.4 on, as 2.0's default is not: a publication is a copy of the file.
 STORAGE_VERSION = "v1.4.0"
@@ -152,13 +154,6 @@ def storage_errors(path: Path) -> Iterator[None]:
             found=error.strerror or str(error),
             remedy="Free space or correct the permissions, then run again; what was published stands.",
         ) from error
-
-
-def put_in_place(fresh: Path, target: Path) -> None:
-    """Renames, once the bytes are on the disk: a power cut leaves the one file or the other."""
-    to_disk(fresh)
-    fresh.replace(target)
-    to_disk(target.parent)
 
 
 def _end_streams(error: BaseException | None) -> None:
@@ -331,6 +326,6 @@ def execute(con: duckdb.DuckDBPyConnection, name: str, **values: Any) -> list[tu
     return con.execute(query(name), values or None).fetchall()
 
 
-def frame(con: duckdb.DuckDBPyConnection, name: str, **values: Any) -> pl.DataFrame:
+def frame(con: duckdb.DuckDBPyConnection, name: str, **values: Any) -> "pl.DataFrame":
     """The result of `queries/NAME.sql` as a polars frame."""
     return con.sql(query(name), params=values or None).pl()

@@ -21,10 +21,11 @@ from typing import Any
 
 import duckdb
 
+from creditflow.disk import put_in_place
 from creditflow.errors import CreditflowError
 from creditflow.month import Month
 from expectations.alerting import RUN_FAILED
-from sql.warehouse import execute, frame, open_warehouse, put_in_place, storage_errors, transaction
+from sql.warehouse import execute, frame, open_warehouse, storage_errors, transaction
 from tasks.alerts import SEVERITIES, Alert, Stored, alert_failed, alert_overdue, read_alerts
 from tasks.home import Home
 from tasks.ledger import now, readable

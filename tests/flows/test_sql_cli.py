@@ -75,13 +75,16 @@ def test_reader_that_has_seen_enough_ends_the_stream_quietly(home: Path) -> None
     assert piped.stderr == ""
 
 
+HEAVY = {"great_expectations", "pandas", "polars", "prefect", "pyarrow", "sklearn", "torch"}
+
+
 def test_start_pays_for_no_heavy_library(home: Path) -> None:
     """Which is what keeps it below half a second on an idle machine."""
     code = (
         "import sys; sys.argv[1:] = ['sql', 'SELECT 1']; from flows import cli; import os\n"
         "os._exit = lambda code: None\n"
         "cli.main()\n"
-        "print(sorted({'pandas', 'torch', 'prefect', 'sklearn', 'great_expectations'} & set(sys.modules)))"
+        f"print(sorted({HEAVY} & set(sys.modules)))"
     )
     env = {"CREDITFLOW_HOME": str(home), "PATH": "/usr/bin:/bin"}
     imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
