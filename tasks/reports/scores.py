@@ -33,12 +33,12 @@ class Concentration:
 
 @dataclass(frozen=True)
 class Move:
-    """Clients by grade then and now; no grade then: joiners, none now: leavers."""
+    """Clients by grade then and now; no grade then: joiners, none now: leavers. Only these have an exposure."""
 
     grade_before: str | None
     grade_now: str | None
     clients: int
-    exposure: float
+    exposure: float | None
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,8 @@ def migration(before: str, moves: Sequence[Move], ordered: Sequence[str]) -> Mig
         cells,
         {m.grade_now or "none": m.clients for m in joined},
         {m.grade_before or "none": m.clients for m in left},
-        sum(m.exposure for m in joined),
-        sum(m.exposure for m in left),
+        sum(m.exposure or 0.0 for m in joined),
+        sum(m.exposure or 0.0 for m in left),
     )
 
 

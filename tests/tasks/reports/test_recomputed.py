@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
+import polars as pl
 import pytest
 from jsonschema import Draft202012Validator
 from scipy.stats import norm
@@ -154,6 +155,28 @@ def test_migration_adds_up_to_both_months(metrics) -> None:
     everyone = sum(map(sum, found["cells"]))
     assert everyone + sum(found["joiners"].values()) == metrics[LIVE]["pd"]["clients"]
     assert everyone + sum(found["leavers"].values()) == metrics[REALISED]["pd"]["clients"]
+
+
+def test_who_came_and_who_left_are_told_with_their_exposure(con) -> None:
+    """Seven clients of the month go by new names: as many joiners and leavers."""
+    for table in ("clients", "score_rows"):
+        con.execute(
+            f"UPDATE {table} SET client_id = 'new' || client_id "
+            f"WHERE month = '{LIVE}' AND client_id BETWEEN '0000010' AND '0000016'"
+        )
+    moves = con.sql(query("report_migration"), params={"before": REALISED, "month": LIVE}).pl()
+    came, left = moves.filter(pl.col("grade_before").is_null()), moves.filter(pl.col("grade_now").is_null())
+    assert (came["clients"].sum(), left["clients"].sum()) == (7, 7)
+    for found, month, ids in ((came, LIVE, "new%"), (left, REALISED, "0%")):
+        bills = con.execute(
+            "SELECT greatest(bill_amt1, 0) FROM clients WHERE month = ? AND client_id LIKE ? "
+            "AND client_id[-7:] BETWEEN '0000010' AND '0000016'",
+            [month, ids],
+        ).fetchall()
+        assert (len(bills), found["exposure"].sum()) == (7, pytest.approx(sum(bill for (bill,) in bills)))
+    stayed = moves.drop_nulls(["grade_before", "grade_now"])
+    assert stayed["exposure"].null_count() == stayed.height
+    assert moves["clients"].sum() == stayed["clients"].sum() + 14
 
 
 def test_expected_loss_is_pd_times_lgd_times_exposure(metrics, published) -> None:
