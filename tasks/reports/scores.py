@@ -33,7 +33,7 @@ class Concentration:
 
 @dataclass(frozen=True)
 class Move:
-    """Clients by grade then and now; no grade then: joiners, none now: leavers. Only these have an exposure."""
+    """Clients by grade then and now; no grade then: joiners, none now: leavers. Others have no exposure."""
 
     grade_before: str | None
     grade_now: str | None
