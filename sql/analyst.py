@@ -28,8 +28,10 @@ BATCH_ROWS = 50_000
 _READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
 # What a form has no word for is given as DuckDB writes it; JSON's numbers are doubles.
 _NESTED = dict.fromkeys(("INTERVAL", "LIST", "ARRAY", "STRUCT", "MAP", "UNION", "BLOB"), "VARCHAR")
-# DuckDB asks for a package of time zones to make Python's values of the first two.
-_SAID = dict.fromkeys(("TIMESTAMP WITH TIME ZONE", "TIME WITH TIME ZONE", "BIT", "BIGNUM"), "VARCHAR")
+# Python's moments know no infinity, no nanoseconds, and no zone without a further package.
+_MOMENTS = ("DATE", "TIME", "TIME_NS", *(f"TIMESTAMP{unit}" for unit in ("", "_S", "_MS", "_NS")))
+_ZONED = ("TIMESTAMP WITH TIME ZONE", "TIME WITH TIME ZONE")
+_SAID = dict.fromkeys((*_MOMENTS, *_ZONED, "BIT", "BIGNUM"), "VARCHAR")
 _NUMBERS = dict.fromkeys(("HUGEINT", "UHUGEINT", "DECIMAL"), "DOUBLE")
 _CASTS: dict[Form, dict[str, str]] = {
     "table": _NESTED | _SAID,

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import duckdb
@@ -184,26 +184,23 @@ def test_first_rows_alone_that_fail_are_told_without_a_place(con, monkeypatch):
 
 
 def test_first_rows_hold_a_value_of_every_type(con):
-    """Also where DuckDB would ask for a package that is not there, of time zones."""
+    """Also where Python has none, or DuckDB would ask for a package that is not there."""
     found = first(
         con,
         "SELECT NULL, true, 7::UTINYINT, -(2::HUGEINT ** 100)::HUGEINT, 1.5::FLOAT, DATE '2026-01-02', "
-        "TIMESTAMP '2026-01-02 03:04:05', TIMESTAMPTZ '2026-01-02 03:04:05+00', TIMETZ '03:04:05+00', "
+        "DATE 'infinity', DATE '20000-01-02', TIMESTAMP '2026-01-02 03:04:05', "
+        "TIMESTAMP_NS '2026-01-02 03:04:05.123456789', TIME '24:00:00', "
+        "TIMESTAMPTZ '2026-01-02 03:04:05+00' = TIMESTAMPTZ '2026-01-02 04:04:05+01', TIMETZ '03:04:05+00', "
         "'101'::BIT, 12::BIGNUM, INTERVAL 2 DAY, [1, NULL], {'a': 1}, 'é[bold]', 'x'::BLOB",
     )
-    said = found.rows[0]
-    assert said[:7] == (
-        None,
-        True,
-        7,
-        -(2**100),
-        1.5,
-        date(2026, 1, 2),
-        datetime(2026, 1, 2, 3, 4, 5),
-    )
-    assert datetime.fromisoformat(said[7]) == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    assert said[8:] == ("03:04:05+00", "101", "12", "2 days", "[1, NULL]", "{'a': 1}", "é[bold]", "x")
+    (values,) = found.rows
+    assert values[:5] == (None, True, 7, -(2**100), 1.5)
+    assert values[5:9] == ("2026-01-02", "infinity", "20000-01-02", "2026-01-02 03:04:05")
+    assert values[9:13] == ("2026-01-02 03:04:05.123456789", "24:00:00", True, "03:04:05+00")
+    assert values[13:] == ("101", "12", "2 days", "[1, NULL]", "{'a': 1}", "é[bold]", "x")
     assert [place for place, is_number in enumerate(found.numeric) if is_number] == [2, 3, 4]
+    ((moment,),) = first(con, "SELECT TIMESTAMPTZ '2026-01-02 03:04:05+00'").rows
+    assert datetime.fromisoformat(moment) == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def test_order_and_rows_survive_the_batches(con):
