@@ -3,8 +3,11 @@
 import re
 import xml.etree.ElementTree as ElementTree
 
+import matplotlib as mpl
 import pytest
 from markupsafe import Markup
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from tasks.reports import charts
 from tasks.reports.gather import DriftBin, DriftFact
@@ -62,3 +65,32 @@ def test_a_long_label_is_cut() -> None:
     assert charts.shortened("x" * 200) == "x" * 35 + "…"
     assert charts.shortened("short") == "short"
     assert "x" * 40 not in charts.drift_bars([fact("x" * 200, 0.3)])
+
+
+LONG = "an attribute with a very long name …"
+
+
+@pytest.mark.parametrize(
+    "dress",
+    [
+        lambda axes: axes.plot([0, 1e9], [-1e-6, 1e-6]),
+        lambda axes: axes.barh([0, 1], [0.2, 0.3]) and axes.set_yticks([0, 1], [LONG, "age"]),
+        lambda axes: axes.set(title="a title", xlabel="what runs", ylabel="what rises"),
+        lambda axes: axes.set(xticks=[], yticks=[], ylabel="what rises"),
+        lambda axes: axes.plot([1, 2], label="a line") and charts._legend(axes),
+        lambda axes: axes.bar(["2026-01", "2026-02"], [1, 2]),
+    ],
+    ids=["numbers", "names", "labels", "no ticks", "legend", "categories"],
+)
+def test_nothing_around_the_axes_is_cut_off_and_no_room_is_wasted(dress) -> None:
+    with mpl.rc_context(charts._STYLE):
+        figure = Figure(figsize=(5.2, 2.3))
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        dress(axes)
+        charts._make_room(figure, axes)
+        figure.canvas.draw()
+        taken, (width, height) = axes.get_tightbbox(), figure.bbox.size
+    for room in (taken.x0, taken.y0, width - taken.x1, height - taken.y1):
+        # Letters differ by a little from one way of drawing them to another.
+        assert -3 < 72 * room / figure.dpi < 16
