@@ -1,6 +1,6 @@
 # make run    sets up .venv from the lock, simulates a portfolio and runs every month of it
-# make test   the tests, without those that take minutes
-# make test-long   those: kills at any moment, full disks, a home that vanishes
+# make test   the tests, without those that take ten seconds and more
+# make test-long   those: kills at any moment, full disks, services that wait for their clock, the real data
 # make lint   ruff, mypy, the import contracts and sqlfluff
 # make docs   the generated pages of docs/
 # make lock   resolves pyproject.toml anew, in an empty environment
@@ -13,8 +13,8 @@ export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export GX_ANALYTICS_ENABLED := false
 
-# What `make test-long` runs is marked ordeal.
-MARKS := -m "not ordeal"
+# What `make test-long` runs is marked slow.
+MARKS := -m "not slow"
 # A file's tests share what its fixtures made.
 DIST := loadfile
 
@@ -26,7 +26,7 @@ run: $(VENV)/.runtime
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist $(DIST) --no-loadscope-reorder $(MARKS) $(PYTEST_ARGS)
 
-test-long: MARKS := -m ordeal
+test-long: MARKS := -m slow
 # Most are of one file: each worker makes its fixtures.
 test-long: DIST := load
 test-long: test

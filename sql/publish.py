@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from creditflow.ahead import one_ahead
 from creditflow.disk import new_name, put_in_place, sweep
 from creditflow.version import code_version
 from sql.glossary import comment
@@ -246,7 +247,8 @@ def _write_scores(con: duckdb.DuckDBPyConnection, month: str, target: Path, mark
     ) as writer:
         for model, *_, is_champion in models:
             values = shared | {"model": model, "is_champion": is_champion}
-            for batch in _scores_of(con, month, model):
+            # One of two processors reads what the other writes.
+            for batch in one_ahead(_scores_of(con, month, model)):
                 writer.write_batch(_completed(batch, schema, values))
         writer.add_key_value_metadata({"creditflow": mark})
 

@@ -17,7 +17,6 @@ def creditflow(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.flow
-@pytest.mark.slow
 def test_demonstration_from_nothing_to_scores_and_pages(tmp_path):
     first = creditflow(tmp_path, "demo", "--months", "3", "--clients", "600")
     assert first.returncode == 0, first.stderr

@@ -49,6 +49,7 @@ def test_range_that_is_all_done_needs_no_prefect(home, monkeypatch, capsys):
     assert all("nothing to do" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_range_that_failed_goes_on_where_it_stopped(home, ask):
     aside = (home.inbox / "clients_2026-04.csv").rename(home.root / "aside.csv")
     home.month_page(Month.parse("2026-03")).unlink()
@@ -96,6 +97,7 @@ def test_backfill_that_a_kill_left_open_is_swept_by_the_next(home, ask):
     assert found[1][0] == "the next"
 
 
+@pytest.mark.slow
 def test_scoring_as_of_now_decides_nothing_and_a_plain_run_brings_the_view_of_then_back(home, ask, contents):
     before = contents(home)
     ((then, version),) = ask(

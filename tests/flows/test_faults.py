@@ -32,6 +32,7 @@ def test_another_months_content_is_refused(home):
         monthly("2026-05")
 
 
+@pytest.mark.slow
 def test_damaged_artifact_is_named_with_the_way_to_recover(home, ask):
     folder = home.root / ask(home, "SELECT artifact FROM models WHERE model = 'logistic'")[0][0]
     victim = max((p for p in folder.iterdir() if p.suffix == ".skops"), key=lambda p: p.stat().st_size)
@@ -102,7 +103,7 @@ QUICK = ("publish",)
 
 
 @pytest.mark.parametrize(
-    "after", [pytest.param(s, marks=[] if s in QUICK else pytest.mark.ordeal) for s in STAGES]
+    "after", [pytest.param(s, marks=[] if s in QUICK else pytest.mark.slow) for s in STAGES]
 )
 def test_run_that_ends_after_any_stage_is_made_good_by_the_next(home, contents, monkeypatch, after):
     """Outcomes and clients change, the run dies after a stage, the month is run again: as if never killed."""

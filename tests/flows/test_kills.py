@@ -21,7 +21,7 @@ from sql.publish import TABLES
 from sql.warehouse import open_published, open_warehouse
 from tasks.home import Home
 
-pytestmark = [pytest.mark.flow, pytest.mark.ordeal]
+pytestmark = [pytest.mark.flow, pytest.mark.slow]
 
 MONTH = "2026-04"
 STAGES = (

@@ -116,6 +116,7 @@ def test_compare_is_month_by_month_on_the_same_clients(ids, home):
     assert "low, high: paired bootstrap" not in printed  # a hint, not a result
 
 
+@pytest.mark.slow
 @pytest.mark.flow
 def test_promotion_makes_the_month_due_and_its_run_scores_by_it(home, challenger, ask):
     def up_to_date():

@@ -117,6 +117,7 @@ def test_unchanged_month_is_up_to_date_and_running_it_again_changes_nothing(home
     assert up_to_date(home)
 
 
+@pytest.mark.slow
 def test_same_inputs_give_the_same_rows_in_another_home(home, fresh, contents):
     for month in ("2026-01", "2026-02"):
         monthly(month)
@@ -224,7 +225,7 @@ def test_hostile_client_ids_are_only_text(fresh, ask):
     assert set(hostile) <= {identity for (identity,) in scored}
 
 
-@pytest.mark.ordeal
+@pytest.mark.slow
 def test_outcomes_are_held_against_a_corrected_client_file_again(home, ask):
     """The outcome of a client that the first file lacked was set aside; it is taken once known."""
     path = home.inbox / "clients_2026-03.csv"
@@ -257,6 +258,7 @@ def labelled(home, month):
     (home.inbox / f"outcomes_{month}.csv").unlink()
 
 
+@pytest.mark.slow
 def test_file_with_its_own_label_develops_the_first_model_in_sample(fresh, ask):
     labelled(fresh, "2026-01")
     monthly("2026-01")
@@ -267,7 +269,7 @@ def test_file_with_its_own_label_develops_the_first_model_in_sample(fresh, ask):
     assert held_out == [(len(MODELS),)]
 
 
-@pytest.mark.ordeal
+@pytest.mark.slow
 def test_label_that_a_corrected_file_no_longer_has_is_forgotten(fresh, ask):
     outcomes = (fresh.inbox / "outcomes_2026-01.csv").read_text()
     clients = (fresh.inbox / "clients_2026-01.csv").read_text()
@@ -281,6 +283,7 @@ def test_label_that_a_corrected_file_no_longer_has_is_forgotten(fresh, ask):
     assert ask(fresh, "SELECT DISTINCT source FROM outcomes") == [("outcomes",)]
 
 
+@pytest.mark.slow
 def test_wish_retrains_and_stays_in_force_when_the_month_is_run_again(home, ask):
     monthly(LAST, retrain=True)
     monthly(LAST)
@@ -298,6 +301,7 @@ def test_wish_retrains_and_stays_in_force_when_the_month_is_run_again(home, ask)
     assert months == [(["2026-01", "2026-02", "2026-03"],)]
 
 
+@pytest.mark.slow
 def test_old_champion_is_retrained(home, ask, monkeypatch):
     monkeypatch.setenv("CREDITFLOW_MAX_MODEL_AGE_MONTHS", "2")
     monthly(LAST)
@@ -306,6 +310,7 @@ def test_old_champion_is_retrained(home, ask, monkeypatch):
     ]
 
 
+@pytest.mark.slow
 def test_training_that_is_refused_leaves_the_champion(home, ask):
     for month in ("2026-01", "2026-02", "2026-03"):
         path = home.inbox / f"outcomes_{month}.csv"

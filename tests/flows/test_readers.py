@@ -33,7 +33,7 @@ class Month:
         return self.clients == self.accepted > 0 and self.runs > 0 and scored in expected
 
 
-@pytest.mark.ordeal
+@pytest.mark.slow
 def test_reader_sees_whole_months_only_while_a_backfill_goes_on(fresh, start, forks, tmp_path):
     import processes
 
@@ -126,7 +126,7 @@ def test_read_only_home_still_answers_readers(read_only, creditflow):
     assert code == 0, said
 
 
-@pytest.mark.ordeal
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["load clients", "score", "publish"])
 def test_home_that_vanishes_during_a_run_is_one_line_and_comes_back_whole(home, start, creditflow, stage):
     path = home.inbox / "clients_2026-04.csv"

@@ -65,6 +65,7 @@ def sums(home):
 # ── What is stale ───────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 def test_month_that_was_run_before_its_revised_predecessor_was_loaded_is_stale(home):
     shorten(home.inbox / "clients_2026-02.csv")
     monthly("2026-04")
@@ -98,13 +99,14 @@ def test_late_outcomes_of_the_newest_month_are_taken_in(home, ask):
 # ── What a rebuild does ─────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 def test_revised_file_is_made_good_with_what_follows_from_it(home):
     shorten(home.inbox / "clients_2026-02.csv")
     assert rebuild("a revised file").months("failed") == []
     assert stale(home) == {}
 
 
-@pytest.mark.ordeal
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "change", "stale_before"),
     [
@@ -136,6 +138,7 @@ def test_home_made_good_holds_what_one_run_from_the_start_holds(
         assert frame.equals(here[table]), table
 
 
+@pytest.mark.slow
 def test_month_scored_as_of_now_is_scored_so_again(home, ask):
     backfill("2026-04", "2026-04", "as of now", as_of="now")
     shorten(home.inbox / "clients_2026-04.csv")
@@ -148,7 +151,7 @@ def test_month_scored_as_of_now_is_scored_so_again(home, ask):
     assert stale(home) == {}
 
 
-@pytest.mark.ordeal
+@pytest.mark.slow
 def test_months_that_were_never_run_are_left_to_their_own_run(fresh, ask):
     monthly("2026-01")
     monthly("2026-02")
@@ -157,7 +160,7 @@ def test_months_that_were_never_run_are_left_to_their_own_run(fresh, ask):
     assert ask(fresh, "SELECT DISTINCT month FROM runs ORDER BY 1") == [("2026-01",), ("2026-02",)]
 
 
-@pytest.mark.ordeal
+@pytest.mark.slow
 def test_plain_run_after_one_as_of_now_gives_the_basis_of_then(fresh, ask):
     for month in ("2026-01", "2026-02", "2026-03"):
         monthly(month)
@@ -216,6 +219,7 @@ def test_dry_run_leaves_what_a_kill_left_in_the_log(home):
     assert sums(home) == before
 
 
+@pytest.mark.slow
 def test_missing_month_in_the_middle_is_named_and_the_rest_goes_on(home, ask):
     (home.inbox / "clients_2026-02.csv").rename(home.inbox / "elsewhere.csv")
     with pytest.raises(BackfillIncomplete, match="2026-02") as failed:

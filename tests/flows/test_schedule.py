@@ -41,6 +41,7 @@ def runs(ask, home):
 # ── The flow ────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 def test_every_month_that_has_come_is_run_oldest_first_up_to_the_one_asked_for(only, ask):
     home = only(*MONTHS)
     lines = schedule.scheduled("2026-02")

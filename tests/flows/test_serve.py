@@ -140,7 +140,7 @@ def test_scheduled_run_happens_by_itself_and_the_service_ends_on_sigterm(start, 
         assert con.execute("SELECT month, status FROM runs").fetchall() == [(str(MONTH), "done")]
 
 
-@pytest.mark.ordeal
+@pytest.mark.slow
 def test_service_that_is_killed_takes_its_server_with_it_and_catches_up_after(start, environment):
     """The run that was due meanwhile is made up for at the next start; that it fails ends nothing."""
     service = start(environment, *creditflow("serve", "--cron", "* * * * *"))
@@ -302,7 +302,7 @@ def test_error_of_many_is_one_line():
 # ── deploy ──────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.ordeal
+@pytest.mark.slow
 def test_worker_runs_what_was_deployed_when_the_clock_says(start, environment, tmp_path, monkeypatch):
     """The deployments of prefect.yaml on a real server, a real worker, and a run that nobody asked for."""
     for name, value in environment.items():

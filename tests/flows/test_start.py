@@ -50,6 +50,7 @@ def silent(url, seconds=20):
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.flow
 @pytest.mark.parametrize("killed", [False, True])
 def test_server_of_a_command_ends_with_it(tmp_path, killed):

@@ -263,6 +263,7 @@ def test_sigterm_ends_it_with_its_page(served):
     assert served.process.stderr.read() == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGKILL, -signal.SIGKILL)])
 def test_no_page_outlives_its_command(prepared, tmp_path, number, code):
     command = Command(prepared, tmp_path)
@@ -362,6 +363,7 @@ def test_empty_and_damaged_homes(home):
     assert "creditflow demo" in words
 
 
+@pytest.mark.slow
 def test_a_workspace_that_evidently_cannot_read_is_one_line(home, capsys):
     (snapshot, *_) = workspace_folder(home).rglob("snapshots/*.json")
     snapshot.write_text("{")

@@ -543,6 +543,7 @@ def study_split(path, features=None):
     return train_test_split(X, y, test_size=0.3, stratify=y, random_state=42)
 
 
+@pytest.mark.slow
 @pytest.mark.uci
 @pytest.mark.parametrize("policy", ["unprotected", "all"])
 def test_auc_of_the_monthly_models_on_the_study_s_split(uci_file, policy):
@@ -568,6 +569,7 @@ def test_auc_of_the_study_s_own_detector(uci_file):
     assert roc_auc_score(y_test, error) == pytest.approx(0.6525, abs=0.003)
 
 
+@pytest.mark.slow
 @pytest.mark.uci
 def test_the_study_s_loss_curve(uci_file):
     X_train, *_ = study_split(uci_file)

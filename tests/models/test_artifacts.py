@@ -132,6 +132,7 @@ for model in develop(frame, seed=7, names=sys.argv[3:]):
 """
 
 
+@pytest.mark.slow
 def test_another_process_develops_the_same_bytes(developed, clients, tmp_path):
     names = list(MODELS)
     clients.write_parquet(tmp_path / "clients.parquet")

@@ -326,7 +326,7 @@ def test_codes_that_the_set_does_not_document_occur(month):
     assert 0.005 < (month["bill_amt1"] < 0).mean() < 0.04
 
 
-@pytest.mark.ordeal
+@pytest.mark.slow
 def test_models_reach_about_what_they_reach_on_the_real_set(month, benchmark_module):
     learnable = benchmark_module.figures_of_models(month)
     assert learnable["logistic regression"] == pytest.approx(0.723, abs=0.02)

@@ -259,7 +259,6 @@ def test_query_that_fails_on_its_way_leaves_the_earlier_file(con, tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
-@pytest.mark.slow
 def test_ten_million_rows_go_to_parquet_in_half_a_gigabyte(published, tmp_path):
     """Read from its own status: what the system counts for a child holds its parent's memory as well."""
     code = (

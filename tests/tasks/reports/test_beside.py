@@ -52,6 +52,7 @@ def test_line_carries_a_job_as_it_is(tmp_path, reference, earlier):
     assert receive(line) is None
 
 
+@pytest.mark.slow
 def test_page_is_the_one_that_is_drawn_here(tmp_path):
     here = draw(job(tmp_path / "here.html"))()
     with opened():
