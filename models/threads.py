@@ -1,6 +1,5 @@
 """One pool of threads for work on blocks of rows: numpy, torch and polars let others run meanwhile."""
 
-import math
 import os
 import threading
 from collections import deque
@@ -33,15 +32,6 @@ def in_threads(function: Callable[[T], R], parts: Iterable[T]) -> Iterator[R]:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-
-
-def rows_of_a_part(rows: int, unit: int, most: int) -> int:
-    """How many of so many rows to take at a time: few rows too are shared out, twice over, among the threads.
-
-    A multiple of `unit`, the height of the blocks that the work is done in, and at most `most`.
-    """
-    share = math.ceil(rows / (2 * min(_processors(), WORKERS)))
-    return min(most, unit * max(1, math.ceil(share / unit)))
 
 
 def _begin() -> None:

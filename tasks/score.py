@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from models.develop import DevelopedModel
 
-# At most so many rows in memory at a time, by as many threads as there are processors.
+# Rows in memory at a time, by as many threads as there are processors.
 BATCH_ROWS = 65_536
 # Looking for repeated values in the others would cost more than the rest of the writing.
 REPEATED = ["model", "is_champion", "points", "grade", "flagged"]
@@ -188,23 +188,12 @@ def _writer(target: Path, schema: pa.Schema) -> pq.ParquetWriter:
 def client_batches(con: duckdb.DuckDBPyConnection, month: Month) -> Iterator[pl.DataFrame]:
     """The month's clients in bounded batches, in the order of the file."""
     statement = "SELECT * EXCLUDE (month, file_sha256) FROM clients WHERE month = $month"
-    return _batches(con, statement, _accepted(con, month), month=str(month))
+    return _batches(con, statement, month=str(month))
 
 
-def _accepted(con: duckdb.DuckDBPyConnection, month: Month) -> int:
-    accepted: int = execute(con, "current_file", month=str(month), kind="clients")[0][3]
-    return accepted
-
-
-def _batches(
-    con: duckdb.DuckDBPyConnection, statement: str, rows: int, **params: Any
-) -> Iterator[pl.DataFrame]:
-    from models.threads import rows_of_a_part
-    from models.vae import BLOCK
-
-    at_a_time = rows_of_a_part(rows, BLOCK, BATCH_ROWS)
+def _batches(con: duckdb.DuckDBPyConnection, statement: str, **params: Any) -> Iterator[pl.DataFrame]:
     # A cursor of its own: the stream stays open while other statements run.
-    for batch in con.cursor().sql(statement, params=params).to_arrow_reader(at_a_time):
+    for batch in con.cursor().sql(statement, params=params).to_arrow_reader(BATCH_ROWS):
         yield pl.DataFrame(pl.from_arrow(batch))
 
 
@@ -288,9 +277,7 @@ def _reasons(
         model = pl.repeat(champion, batch.height, eager=True).alias("model")
         return pl.DataFrame([batch["client_id"], model, *explain(features.matrix(batch))])
 
-    accepted = _accepted(con, month)
-    rows = accepted if accepted <= options.explain_up_to else round(options.explain_share * accepted)
-    yield from in_threads(explain_batch, _batches(con, query("clients_to_explain"), rows, **params))
+    yield from in_threads(explain_batch, _batches(con, query("clients_to_explain"), **params))
 
 
 def _explanation(

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from models import threads
-from models.threads import in_threads, rows_of_a_part
+from models.threads import in_threads
 
 
 @pytest.fixture(autouse=True)
@@ -55,11 +55,3 @@ def test_an_error_is_raised_where_the_result_is_taken():
     assert next(results) == 0
     with pytest.raises(RuntimeError, match="second part"):
         list(results)
-
-
-@pytest.mark.parametrize(
-    ("rows", "part"),
-    [(0, 4096), (1, 4096), (16_384, 4096), (30_126, 8192), (100_392, 28_672), (10_000_000, 65_536)],
-)
-def test_few_rows_are_shared_out_too(rows, part):
-    assert rows_of_a_part(rows, 4096, 65_536) == part
