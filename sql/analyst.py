@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import duckdb
 
-from creditflow.disk import new_name, put_in_place, sweep
+from creditflow.disk import new_name, put_in_place
 from creditflow.errors import QueryFailed, UsageError
 from sql.warehouse import open_published, storage_errors
 
@@ -156,7 +156,8 @@ def write_parquet(relation: duckdb.DuckDBPyRelation, text: str, target: Path, *,
                     rows += batch.num_rows
             put_in_place(fresh, target)
     finally:
-        sweep(target)
+        # Its own alone: another process may be writing the same answer.
+        fresh.unlink(missing_ok=True)
     return rows
 
 

@@ -259,6 +259,14 @@ def test_query_that_fails_on_its_way_leaves_the_earlier_file(con, tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_what_another_process_is_writing_stays(con, tmp_path):
+    target, other = tmp_path / "answer.parquet", tmp_path / ".answer.parquet.1.new"
+    other.write_text("half of an answer")
+    write_parquet(answer(con, NUMBERS, "parquet"), NUMBERS, target, overwrite=False)
+    assert other.read_text() == "half of an answer"
+    assert sorted(tmp_path.iterdir()) == [other, target]
+
+
 def test_ten_million_rows_go_to_parquet_in_half_a_gigabyte(published, tmp_path):
     """Read from its own status: what the system counts for a child holds its parent's memory as well."""
     code = (
