@@ -120,8 +120,6 @@ def section(month: Month) -> Iterator[str]:
     """The Markdown, line by line."""
     settings = load_settings()
     home = Home(settings.home)
-    # First: the system counts what this process holds when it starts another one as that one's, too.
-    held = max(run.peak for run in empty_flow("beside")) * 2**20 / 1e9
     with open_warehouse(home.warehouse, read_only=True) as con:
         statement = "SELECT count(*) FROM clients WHERE month = $month"
         ((clients,),) = con.execute(statement, {"month": str(month)}).fetchall()

@@ -75,7 +75,10 @@ def measured(command: list[str], home: Path, **settings: str) -> Measured:
         env = os.environ | {"CREDITFLOW_HOME": str(home)} | settings
         process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=output, stderr=output)
         peak, highest = 0, 0.0
-        while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
+        while (ended := os.waitpid(process.pid, os.WNOHANG))[0] == 0:
+            # A process alone may peak between two looks; the system knows its own highest. What it tells of a
+            # child at its end would hold what the parent held when it started it.
+            peak = max(peak, _kib(f"/proc/{process.pid}/status", "VmHWM"))
             resident = sum(map(resident_kib, tree(process.pid)))
             # Dividing what is shared takes the system long: only where there is more than at the last time.
             if resident > HIGHER * highest:
@@ -85,8 +88,7 @@ def measured(command: list[str], home: Path, **settings: str) -> Measured:
         if ended[1]:
             output.seek(0)
             raise RuntimeError(f"{command} failed: {output.read().decode()[-2000:]}")
-    # A process alone may have peaked between two looks; the system knows its own highest.
-    return Measured(seconds, max(peak, ended[2].ru_maxrss) / 1024)
+    return Measured(seconds, peak / 1024)
 
 
 def tree(pid: int) -> list[int]:

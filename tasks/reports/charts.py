@@ -7,7 +7,7 @@ serves light, dark and print. Figures are built without pyplot: no global state,
 import math
 import re
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from io import StringIO
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -96,23 +96,25 @@ def drawn(key: str, label: str, size: tuple[float, float], draw: Callable[[Axes]
     return Markup(_themed(_tidied(buffer.getvalue(), key, label)))  # noqa: S704
 
 
-_EDGE: Final = 4.0  # points that stay free all around
-_TICK: Final = 3.5  # points between an axis and its tick labels, as in matplotlib's style
+# Points.
+_EDGE: Final = 4.0  # stay free all around
+_TICK: Final = 3.5  # between an axis and its tick labels, as in matplotlib's style
+_LINE: Final = 1.2 * _FONT_SIZE  # a line of text
+_BESIDE: Final = _LINE + 6.0  # a line beside the axes, with the gap before it
 
 
 def _make_room(figure: Figure, axes: Axes) -> None:
     """Leaves room around the axes for what is written there.
 
-    matplotlib's own layouts draw a chart twice to find out, which nearly doubles its time. What stands here
-    is known beforehand: tick labels, a label to each axis, a title, a legend on top.
+    matplotlib's own layouts draw a chart once more to find out, which takes a third of its time. What stands
+    here is known beforehand: tick labels, a label to each axis, a title, a legend on top.
     """
     width, height = 72 * figure.get_size_inches()
     across, up = _tick_labels(axes.xaxis), _tick_labels(axes.yaxis)
-    # A power of ten that all tick labels share stands at the end of its axis.
-    below, above = (_beside(axis.get_major_formatter().get_offset()) for axis in (axes.xaxis, axes.yaxis))
-    left = _beside(axes.get_ylabel()) + max((_TICK + label.width for label in up), default=0)
-    bottom = max(below, _beside(axes.get_xlabel())) + (_TICK + _line_height() if across else 0)
-    top = max(_line_height() / 2, above, _beside(axes.get_title("left")), _legend_on_top(axes))
+    left = max((_TICK + label.width for label in up), default=0) + (_BESIDE if axes.get_ylabel() else 0)
+    bottom = (_TICK + _LINE if across else 0) + (_BESIDE if axes.get_xlabel() or _power(axes.xaxis) else 0)
+    on_top = axes.get_title("left") or _power(axes.yaxis) or _legend_on_top(axes)
+    top = _BESIDE if on_top else _LINE / 2
     # A label near the end of the axis reaches beyond it; before the ends are known, nearly so far.
     right = max((label.width / 2 - (1 - label.place) * 0.8 * width for label in across), default=0)
     figure.subplots_adjust(
@@ -140,28 +142,22 @@ def _tick_labels(axis: Axis) -> list[_TickLabel]:
     ]
 
 
-@cache
+@lru_cache(256)
 def _text_width(text: str) -> float:
     """Points that a tick label takes, in matplotlib's own font; the page's is narrower."""
     size = FontProperties(size=_FONT_SIZE)
     return float(text_to_path.get_text_width_height_descent(text, size, ismath=False)[0])
 
 
-def _beside(words: str) -> float:
-    """Points that an axis label or a title takes, with the gap before it."""
-    return _line_height() + 6.0 if words else 0.0
+def _power(axis: Axis) -> str:
+    """The power of ten that all tick labels share, which stands at the end of the axis."""
+    return axis.get_major_formatter().get_offset()
 
 
-def _legend_on_top(axes: Axes) -> float:
-    """Points that a legend above the axes takes; one that is anchored to a point stands there."""
+def _legend_on_top(axes: Axes) -> bool:
+    """Whether a legend stands above the axes, where those do that are anchored to a point."""
     legend = axes.get_legend()
-    on_top = legend is not None and not legend.get_bbox_to_anchor().height
-    return _line_height() + 6.0 if on_top else 0.0
-
-
-def _line_height() -> float:
-    """Points of a line of text."""
-    return 1.2 * _FONT_SIZE
+    return legend is not None and not legend.get_bbox_to_anchor().height
 
 
 def _tidied(svg: str, key: str, label: str) -> str:
