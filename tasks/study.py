@@ -469,7 +469,7 @@ def shares_chart(study: Study) -> Markup:
         )
         labels = [f"{sample.shares[name]:.1%} · {n:,}" for name, n in clients.items()]
         axes.bar_label(bars, labels, padding=4, color=INK)
-        axes.set_xlim(0, 1.25 * max(sample.shares.values()))
+        axes.set_xlim(0, 1.5 * max(sample.shares.values()))  # the label of the longest bar stands beside it
         axes.set_axisbelow(True)
         axes.grid(visible=False)
         axes.set_xticks([])

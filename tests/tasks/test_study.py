@@ -17,6 +17,7 @@ from models.anomaly import STUDY_VAE, VAEAnomalyDetector
 from models.study import Estimators, Study, run_study, study_estimators
 from models.vae import VAEClassifier
 from tasks import study as module
+from tasks.reports import charts
 from tasks.study import Source, read_labelled, read_source, write_study
 
 ROWS = 600
@@ -360,3 +361,26 @@ def test_page_opens_offline(written: tuple[Path, Path]) -> None:
             assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
             page.close()
         browser.close()
+
+
+# ── Charts ──────────────────────────────────────────────────────────────────────────────────────
+
+_LEVEL = re.compile(
+    r'<text [^>]*font-size: ([\d.]+)px[^>]*text-anchor: (\w+)[^>]* x="([\d.]+)"[^>]*rotate\(-0 [^>]*>([^<]*)<'
+)
+
+
+def test_no_text_of_a_chart_is_cut_off(study: Study) -> None:
+    sample = replace(study.sample, rows=30_000, defaulters=6_636)
+    found = module.charts(replace(study, sample=sample))
+    found |= {d.name: chart for d, chart in found.pop("distributions")}
+    seen = set()
+    for svg in found.values():
+        (width,) = re.findall(r'viewBox="0 0 ([\d.]+)', svg)
+        for size, anchor, x, text in _LEVEL.findall(svg):
+            wide = charts._text_width(text) * float(size) / charts._FONT_SIZE
+            left = float(x) - wide * {"start": 0, "middle": 0.5, "end": 1}[anchor]
+            assert left > -1, text
+            assert left + wide < float(width) + 1, text
+            seen.add(text)
+    assert {"77.9% · 23,364", "LIMIT_BAL", "defaulted"} <= seen
