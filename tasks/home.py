@@ -43,7 +43,7 @@ class Home:
 
     @property
     def work(self) -> Path:
-        """Scratch space of the run in progress; emptied when a run starts."""
+        """Scratch space of who holds the lock, made and emptied by `clear_work` alone."""
         return self.root / "work"
 
     @property
@@ -63,26 +63,33 @@ class Home:
         return self.reports / str(month) / "index.html"
 
     def prepare(self) -> "Home":
-        """Creates the folders.
+        """Creates the folders, with or without the lock.
 
         Raises:
             HomeUnusable: they cannot be created or written to.
         """
         try:
-            for folder in (self.inbox, self.artifacts, self.work, self.reports):
+            for folder in (self.inbox, self.artifacts, self.reports):
                 folder.mkdir(parents=True, exist_ok=True)
-            probe = self.work / f".probe-{os.getpid()}"
-            probe.write_bytes(b"creditflow")
-            probe.unlink()
+            _probe(self.root)
         except OSError as error:
             raise unusable(self.root, error) from error
         return self
 
     def clear_work(self) -> None:
-        """Empties the scratch space and sweeps what killed runs left elsewhere. The caller holds the lock."""
+        """Makes the scratch space, empty, and sweeps what killed runs left. The caller holds the lock."""
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir(parents=True, exist_ok=True)
         _sweep(self)
+
+
+def _probe(folder: Path) -> None:
+    """Writes a file and removes it, at the top of the home: the scratch space may be going away just now."""
+    probe = folder / f".probe-{os.getpid()}"
+    try:
+        probe.write_bytes(b"creditflow")
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def _sweep(home: Home) -> None:

@@ -1,5 +1,7 @@
 import errno
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -11,10 +13,29 @@ from tasks.home import Home, locked, unusable
 def test_folders_are_made_and_work_is_emptied(tmp_path):
     home = Home(tmp_path / "new").prepare()
     assert home.inbox.is_dir()
+    home.clear_work()
     (home.work / "left.parquet").write_bytes(b"x")
     home.clear_work()
     assert list(home.work.iterdir()) == []
     assert home.month_page(Month(2005, 4)) == tmp_path / "new/published/reports/2005-04/index.html"
+
+
+def test_home_is_prepared_while_who_holds_the_lock_empties_the_scratch_space(tmp_path):
+    home = Home(tmp_path).prepare()
+    ended = threading.Event()
+
+    def empty() -> None:
+        while not ended.is_set():
+            home.clear_work()
+
+    with ThreadPoolExecutor(1) as holder:
+        emptied = holder.submit(empty)
+        try:
+            for _ in range(500):
+                home.prepare()
+        finally:
+            ended.set()
+    assert emptied.result() is None
 
 
 def test_home_that_is_a_file_is_unusable(tmp_path):
