@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from filelock import FileLock
 
 from creditflow.month import Month, month_range
 from sql.warehouse import open_warehouse
@@ -29,11 +30,18 @@ def portfolio(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def finished(portfolio, tmp_path_factory, prefect_server):
-    """A home in which every month of the portfolio was run."""
-    root = tmp_path_factory.mktemp("finished") / "home"
-    shutil.copytree(portfolio, root / "inbox")
-    with pytest.MonkeyPatch.context() as patch:
-        run_months(patch, root, FIRST, LAST)
+    """A home in which every month of the portfolio was run; nobody changes it, each works on a copy."""
+    # One for all workers: it is half a minute's work. Without workers the folder is the run's own.
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    root, building = shared / "finished", shared / "finished.building"
+    with FileLock(shared / "finished.lock"):
+        if not root.exists():
+            shutil.rmtree(building, ignore_errors=True)
+            shutil.copytree(portfolio, building / "inbox")
+            with pytest.MonkeyPatch.context() as patch:
+                run_months(patch, building, FIRST, LAST)
+            building.rename(root)
     return root
 
 

@@ -199,6 +199,7 @@ def test_rows_that_break_a_rule_are_set_aside_and_the_rest_is_scored(home, ask):
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 
+@pytest.mark.slow
 def test_hostile_client_ids_are_only_text(fresh, ask):
     path = fresh.inbox / "clients_2026-01.csv"
     header, first, second, *rest = path.read_text().splitlines()

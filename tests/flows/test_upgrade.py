@@ -49,14 +49,11 @@ def set_back(home, version):
     return tables
 
 
-# The oldest one by `make test`, the others by `make test-long`.
 VERSIONS = range(1, len(scripts("migrations")))
-QUICK = VERSIONS[:1]
 
 
-@pytest.mark.parametrize(
-    "version", [pytest.param(v, marks=[] if v in QUICK else pytest.mark.slow) for v in VERSIONS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("version", VERSIONS)
 def test_month_runs_on_a_home_of_an_earlier_version_as_on_one_of_this(
     home, monkeypatch, contents, ask, version
 ):

@@ -323,6 +323,7 @@ def stepper(tmp_path_factory):
         yield Writer(con, folder)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(steps=STEPS)
 def test_a_publication_holds_the_writer_s_tables(stepper, steps):

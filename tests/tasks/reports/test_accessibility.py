@@ -22,7 +22,7 @@ WIDTHS = {"type": "rule", "values": ["scrollable-region-focusable"]}
 OURS = [
     "index.html",
     "2005-03/*.html",
-    "2005-04/*.html",
+    pytest.param("2005-04/*.html", marks=pytest.mark.slow),
     "2005-05/[is]*.html",
     "models/*.html",
     "models/2005-04-1f0c9a7e/vae_supervised.html",
