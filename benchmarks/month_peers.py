@@ -323,15 +323,15 @@ def _in_short(size: Size) -> str:
     ours, others = size.months[OURS], [name for name in TITLES if name != OURS]
     ratios = {n: size.months[n].seconds / ours.seconds for n in others if not size.months[n].failure}
     parts = {
-        "take longer than creditflow": [n for n in ratios if ratios[n] > 1],
-        "take less time and do less": [n for n in ratios if ratios[n] <= 1],
-        "do not get there": [n for n in others if n not in ratios],
+        "More time": [n for n in ratios if ratios[n] > 1],
+        "Less time, for less done": [n for n in ratios if ratios[n] <= 1],
+        "Not to the end": [n for n in others if n not in ratios],
     }
     told = {
         what: ", ".join(_named(n, ratios.get(n)) for n in names) for what, names in parts.items() if names
     }
     return f"creditflow takes {ours.seconds:.1f} s. " + " ".join(
-        f"{names} {what}." for what, names in told.items()
+        f"{what}: {names}." for what, names in told.items()
     )
 
 

@@ -184,9 +184,9 @@ def test_page_gives_ratios_and_what_each_leaves_out(
     text = peers.page([size], peers.Limits(60, 2**31))
     for row in (
         "Written by `python benchmarks/month_peers.py 990`",
-        "creditflow takes 10.0 s. *notebook, the whole month* (6 of 10 things, 2.00 of its time), ",
-        "*notebook, one model* (3 of 10 things, 0.50 of its time) take less time and do less.",
-        "*PyOD VAE* (1 of 10 things) do not get there.",
+        "creditflow takes 10.0 s. More time: *notebook, the whole month* (6 of 10 things, 2.00 of its time)",
+        "Less time, for less done: *notebook, one model* (3 of 10 things, 0.50 of its time).",
+        "Not to the end: *PyOD VAE* (1 of 10 things).",
         "| creditflow, a reuse run | 10.0 | 1.00 | 15.0 | 700 | 100 | 700 | 10 of 10 | 1.0 |",
         "| notebook, the whole month | 20.0 | 2.00 | 30.0 | 900 | 50 | 350 | 6 of 10 | 3.3 |",
         "| LightGBM | 20.0 | 2.00 | 30.0 | 900 | 50 | 50 | 1 of 10 | 20.0 |",
