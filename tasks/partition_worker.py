@@ -4,6 +4,7 @@ A task is given keys alone; the job and its models are read from the output, che
 for the next task of the process.
 """
 
+import ctypes
 import hashlib
 import json
 import os
@@ -84,6 +85,7 @@ def _load(target: Place, digest: str, scratch: str | None) -> LoadedSet:
     from models.artifacts import load
     from models.develop import ClientScorer
 
+    keep_freed_memory()
     job = _job(target, digest)
     shared: dict[str, Any] = {}
     order = sorted(job.manifests, key=lambda name: (name != job.champion, name))
@@ -136,6 +138,28 @@ def _job(target: Place, digest: str) -> Job:
 
 def _worker() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+# What Dask's nanny sets for its workers; another value is somebody's wish.
+_TRIM, _NANNYS = "MALLOC_TRIM_THRESHOLD_", "65536"
+# Of glibc's malloc.h, with the values at which its own adjustment ends on a 64-bit machine.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _MMAP_THRESHOLD_MAX = -1, -3, 32 << 20
+
+
+def keep_freed_memory() -> None:
+    """Has this process use freed memory again, where Dask's nanny has it given back at once.
+
+    By what the nanny sets, glibc no longer adjusts its thresholds (`mallopt(3)`, M_MMAP_THRESHOLD): every
+    block from 128 KiB on is fetched from the system anew and filled with zeros, and scoring, which works on
+    such blocks, takes more than twice the processor time.
+    """
+    if os.environ.get(_TRIM) != _NANNYS:
+        return
+    # Elsewhere than with glibc there is no such function, and the setting has no effect.
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_MAX)
+        mallopt(_M_TRIM_THRESHOLD, 2 * _MMAP_THRESHOLD_MAX)
 
 
 # ── A partition ─────────────────────────────────────────────────────────────────────────────────

@@ -1,6 +1,11 @@
 """Jobs, plans and single partitions, with a stand-in for the models: score and PD follow from `bill_amt1`."""
 
+import ctypes
 import json
+import os
+import platform
+import subprocess
+import sys
 from dataclasses import replace
 from uuid import uuid4
 
@@ -391,6 +396,51 @@ def test_a_worker_of_other_code_is_refused(office, monkeypatch):
     monkeypatch.setattr(partition_worker, "code_version", lambda: "another")
     with pytest.raises(UsageError, match=r"worker .*: expected code .*, found another"):
         score_partition(office.target.url, office.job.digest, NAMES[0], "")
+
+
+# How often memory is fetched anew, a page at a time, for 200 blocks of 512 KiB, each freed before the next.
+FAULTS = """
+import resource, sys
+import numpy as np
+from tasks.partition_worker import keep_freed_memory
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+np.ones(1 << 16)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(200):
+    np.ones(1 << 16)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+GLIBC = platform.libc_ver()[0] == "glibc"
+
+
+@pytest.mark.skipif(not GLIBC, reason="the thresholds are glibc's")
+def test_a_worker_of_dask_uses_freed_memory_again():
+    # Importing it makes its settings known.
+    pytest.importorskip("distributed")
+    from dask import config
+
+    set_by_dask = config.get("distributed.nanny.pre-spawn-environ")
+    env = os.environ | {name: str(value) for name, value in set_by_dask.items()}
+    kept, left = (
+        int(
+            subprocess.run(
+                [sys.executable, "-c", FAULTS, how], env=env, capture_output=True, check=True
+            ).stdout
+        )
+        for how in ("kept", "left")
+    )
+    # 128 pages of 4 KiB a block, where it is fetched anew; blocks this small never lie in huge pages.
+    assert 0 <= 20 * kept < left
+
+
+@pytest.mark.parametrize("value", [None, "131072"])
+def test_another_setting_of_the_memory_is_left_alone(monkeypatch, value):
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    if value:
+        monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", value)
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: pytest.fail("the allocator was set"))
+    partition_worker.keep_freed_memory()
 
 
 def test_a_home_without_a_champion_says_so_and_stays_as_it_is(tmp_path):
