@@ -404,6 +404,10 @@ processors, at most four: start one for every four processors, or hold one to ea
 worker …`). Clients are taken as the contract accepted them; whether one stands in two partitions is not
 looked at.
 
+Dask starts its workers with `MALLOC_TRIM_THRESHOLD_=65536`, which more than doubles the processor time of
+scoring; a worker that finds this very value uses freed memory again, as outside of Dask. Another value, set
+in Dask's `distributed.nanny.pre-spawn-environ`, is kept.
+
 While a partition is scored, its copy and its scores lie in the worker's folder of Dask
 (`--local-directory`), which Dask sweeps after a kill. The artifacts in `_models` hold a sample of
 attributes without identifiers: keep OUTPUT as closed as the home.
