@@ -19,6 +19,8 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote
 
+from filelock import FileLock, Timeout
+
 from creditflow.errors import ServerUnreachable
 from creditflow.imports import without_collector
 
@@ -41,6 +43,7 @@ class OwnServer:
         self.brief = brief
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
+        self._migrating: FileLock | None = None
 
     @property
     def url(self) -> str:
@@ -51,8 +54,13 @@ class OwnServer:
         return self.folder / ("run-server.log" if self.brief else "server.log")
 
     def start(self) -> "OwnServer":
-        """Starts the process; `wait` says when it answers."""
+        """Starts the process; `wait` says when it answers.
+
+        Raises:
+            ServerUnreachable: another process has been making the database for as long as a start may take.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._migrate_alone()
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-m", "flows.server", str(self.port)],
@@ -72,16 +80,25 @@ class OwnServer:
         Raises:
             ServerUnreachable: it ended, or does not answer in time.
         """
+        try:
+            self._wait()
+        finally:
+            self._let_others_migrate()
+
+    def _wait(self) -> None:
         until = time.monotonic() + START_SECONDS
         while time.monotonic() < until and self.alive:
             if answers(f"{self.url}/api"):
                 remember_migrated(self._database())
                 return
             time.sleep(0.05)
-        raise ServerUnreachable(
+        raise self._unreachable("none" if self.alive else "a process that ended")
+
+    def _unreachable(self, found: str) -> ServerUnreachable:
+        return ServerUnreachable(
             f"the Prefect server of {self.folder}",
             expected=f"an answer within {START_SECONDS} s",
-            found="none" if self.alive else "a process that ended",
+            found=found,
             remedy=f"See {self.log}.",
         )
 
@@ -91,6 +108,7 @@ class OwnServer:
 
     def stop(self) -> None:
         """Ends the process, by force where it does not end by itself."""
+        self._let_others_migrate()
         if self.process is None:
             return
         self.process.terminate()
@@ -101,6 +119,24 @@ class OwnServer:
             self.process.wait()
         if self.process.stdin:
             self.process.stdin.close()
+
+    def _migrate_alone(self) -> None:
+        """Waits for another process that makes the database; of two migrations at once one fails."""
+        database = self._database()
+        if database is None or is_migrated(database):
+            return
+        # Whoever starts the process may be another thread than the one that ends it.
+        lock = FileLock(self.folder / ".migrating", timeout=START_SECONDS, thread_local=False)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise self._unreachable("another process that is still making its database") from error
+        self._migrating = lock
+
+    def _let_others_migrate(self) -> None:
+        if self._migrating:
+            self._migrating.release()
+            self._migrating = None
 
     def _environment(self) -> dict[str, str]:
         common = {

@@ -5,11 +5,14 @@ import subprocess
 import sys
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
+from creditflow.errors import ServerUnreachable
 from flows import server, start
 from flows.server import OwnServer, answers
 
@@ -138,6 +141,34 @@ def test_second_server_of_a_database_finds_it_migrated(tmp_path):
                 assert reply.status == 200
         finally:
             own.stop()
+
+
+@pytest.mark.slow
+def test_of_two_servers_of_a_new_database_one_makes_it_and_the_other_waits(tmp_path):
+    def serve():
+        own = OwnServer(tmp_path)
+        try:
+            own.start().wait()
+            return answers(f"{own.url}/api")
+        finally:
+            own.stop()
+
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(serve) for _ in range(2)]
+    assert [served.result() for served in both] == [True, True]
+    # Nobody is kept out by what is left.
+    assert server.is_migrated(tmp_path / "server.db")
+    with FileLock(tmp_path / ".migrating", timeout=0):
+        pass
+
+
+def test_a_database_that_another_process_never_ends_making_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "START_SECONDS", 0.1)
+    with (
+        FileLock(tmp_path / ".migrating"),
+        pytest.raises(ServerUnreachable, match="still making its database"),
+    ):
+        OwnServer(tmp_path).start()
 
 
 def test_every_service_that_is_left_out_is_one_that_prefect_has():
