@@ -79,8 +79,10 @@ LONG = "an attribute with a very long name …"
         lambda axes: axes.set(xticks=[], yticks=[], ylabel="what rises"),
         lambda axes: axes.plot([1, 2], label="a line") and charts._legend(axes),
         lambda axes: axes.bar(["2026-01", "2026-02"], [1, 2]),
+        # The last place is 6 × 0.05, by rounding a little beyond the end.
+        lambda axes: axes.set(xlim=(0, 0.3), ylim=(0, 0.3), xlabel="what runs"),
     ],
-    ids=["numbers", "names", "labels", "no ticks", "legend", "categories"],
+    ids=["numbers", "names", "labels", "no ticks", "legend", "categories", "rounded end"],
 )
 def test_nothing_around_the_axes_is_cut_off_and_no_room_is_wasted(dress) -> None:
     with mpl.rc_context(charts._STYLE):
